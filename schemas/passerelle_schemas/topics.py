@@ -1,0 +1,53 @@
+"""Names of the topics (DESIGN §3) and the partitioner that every part of the bus shares."""
+
+EXCHANGE = "exchange"
+CONSENT = "consent"
+JOURNAL = "consent.journal"
+DECISIONS = "decisions"
+MARKS = "marks"
+FENCE = "fence"
+
+
+def outbox(department: str, event: str) -> str:
+    """Where a department publishes one kind of event; versions of the event share it."""
+    return f"outbox.{department}.{event}"
+
+
+def inbox(department: str) -> str:
+    """Where the gate alone delivers to a department."""
+    return f"inbox.{department}"
+
+
+def dead_letter(component: str) -> str:
+    """Where a component leaves a reference to what it could not take."""
+    return f"deadletter.{component}"
+
+
+def join_log(app: str, join: str) -> str:
+    """The log of which a join's state is the fold; ``app`` without the ``agents.`` prefix."""
+    return f"agents.{app}.{join}.log"
+
+
+_MASK = 0xFFFFFFFF
+_M = 0x5BD1E995
+_SEED = 0x9747B28C
+
+
+def murmur2(key: bytes) -> int:
+    """MurmurHash2 (A. Appleby), 32 bits, with Kafka's seed: what Java's and librdkafka's partitioners use."""
+    length = len(key)
+    h = _SEED ^ length
+    whole = length & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(key[i : i + 4], "little") * _M & _MASK
+        k = (k ^ k >> 24) * _M & _MASK
+        h = h * _M & _MASK ^ k
+    if length != whole:
+        h = (h ^ int.from_bytes(key[whole:], "little")) * _M & _MASK
+    h = (h ^ h >> 13) * _M & _MASK
+    return h ^ h >> 15
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a keyed record: ``murmur2_random`` in librdkafka, the default in Java and aiokafka."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
