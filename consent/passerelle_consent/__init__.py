@@ -1,0 +1,1 @@
+"""Consent: the policy core, the consent service (records) and the ledger."""

@@ -1,0 +1,146 @@
+"""Agreements: the rule that lets one source share with one recipient for one purpose on one lawful basis."""
+
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from passerelle_schemas.catalogue import TYPE, Text
+from passerelle_schemas.documents import DocumentFault, load_all
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+Duration = Annotated[str, Field(pattern=r"^P(\d+[DWMY])+$")]
+
+
+class Basis(StrEnum):
+    """The lawful basis of GDPR Art. 6(1)."""
+
+    CONSENT = "6-1-a"
+    CONTRACT = "6-1-b"
+    LEGAL_OBLIGATION = "6-1-c"
+    VITAL_INTERESTS = "6-1-d"
+    PUBLIC_TASK = "6-1-e"
+    LEGITIMATE_INTERESTS = "6-1-f"
+
+    @property
+    def can_be_objected(self) -> bool:
+        """GDPR Art. 21(1): the right to object is against points (e) and (f)."""
+        return self in (Basis.PUBLIC_TASK, Basis.LEGITIMATE_INTERESTS)
+
+
+class SubjectClass(StrEnum):
+    """Whom an agreement is about."""
+
+    ADULT = "adult"
+    MINOR = "minor"
+    PROTECTED_ADULT = "protected-adult"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Purpose(Text):
+    """Why data is shared: a code of the Data Privacy Vocabulary (DPV) and plain words."""
+
+    code: str = Field(pattern=r"^dpv:[A-Za-z]+$")
+
+
+class Coverage(_Document):
+    """Field → why the recipient needs it (GDPR Art. 5(1)(c))."""
+
+    fields: dict[str, Text] = Field(min_length=1)
+
+
+class InForce(_Document):
+    """From the first day to the last, both included, in UTC."""
+
+    from_: date = Field(alias="from")
+    until: date | None = None
+
+
+class Notice(Text):
+    """What the citizen was told, by version. A consent to a compatible version stays valid."""
+
+    version: int = Field(ge=1)
+    compatible_with: frozenset[int] = frozenset()
+
+    def accepts(self, version: int | None) -> bool:
+        """Whether a consent given on notice ``version`` still holds under this one."""
+        return version == self.version or version in self.compatible_with
+
+
+class Signature(_Document):
+    """Who answers for the agreement, and since when."""
+
+    by: str = Field(min_length=1)
+    on: date
+
+
+class Agreement(_Document):
+    """One version of an agreement, immutable once published (DESIGN §5)."""
+
+    id: Slug
+    version: int = Field(ge=1)
+    source: Slug
+    recipient: Slug
+    purpose: Purpose
+    basis: Basis
+    law: str | None = None
+    special_category: str | None = Field(default=None, pattern=r"^9-2-[a-j]$")
+    events: dict[str, Coverage] = Field(min_length=1)
+    subjects: frozenset[SubjectClass] = Field(min_length=1)
+    in_force: InForce
+    retention: Duration
+    notice: Notice
+    review: date
+    signed: tuple[Signature, ...] = Field(min_length=1)
+
+    @field_validator("events")
+    @classmethod
+    def _event_types(cls, events: dict[str, Coverage]) -> dict[str, Coverage]:
+        for type_ in events:
+            if not TYPE.fullmatch(type_):
+                raise ValueError(f"{type_!r} is not <department>.<event>.v<n>")
+        return events
+
+    @model_validator(mode="after")
+    def _basis_has_its_law(self) -> Self:
+        if self.basis in (Basis.PUBLIC_TASK, Basis.LEGAL_OBLIGATION) and not self.law:
+            raise ValueError(f"basis {self.basis} needs the law that enables it (GDPR Art. 6(3))")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """``id@version``, as flows, decisions and the ledger name it."""
+        return f"{self.id}@{self.version}"
+
+    def covers(self, source: str) -> bool:
+        """Whether ``<type>#<field>`` may be shared under this agreement."""
+        type_, _, field = source.partition("#")
+        coverage = self.events.get(type_)
+        return coverage is not None and field in coverage.fields
+
+    def span_ms(self) -> tuple[int, int | None]:
+        """[first, end) of its validity, epoch milliseconds."""
+        first = _midnight_ms(self.in_force.from_)
+        until = self.in_force.until
+        return first, None if until is None else _midnight_ms(until) + 86_400_000
+
+
+def _midnight_ms(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1000
+
+
+def load_agreements(folder: Path) -> list[Agreement]:
+    """Read ``<source>/<id>.v<n>.yaml``. Raises `DocumentFault` with every problem."""
+    read = load_all(folder.glob("*/*.yaml"), Agreement)
+    problems = []
+    for document, agreement in read:
+        expected = f"{agreement.source}/{agreement.id}.v{agreement.version}"
+        if f"{document.path.parent.name}/{document.path.stem}" != expected:
+            problems.append(document.problem((), f"this agreement belongs in {expected}.yaml"))
+    if problems:
+        raise DocumentFault(problems)
+    return [agreement for _, agreement in read]

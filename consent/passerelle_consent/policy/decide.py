@@ -1,0 +1,227 @@
+"""Decide: may this flow's event about this citizen be delivered now, and with which fields?
+
+Pure. The order of the rules, for each agreement of the flow (DESIGN §5):
+
+1. the subject is linked, else ``unknown-subject``;
+2. the agreement is in force;
+3. a restriction (GDPR Art. 18) leaves only a consent given after it, and vital interests;
+4. the basis holds: consent given for this notice and not expired (6-1-a), not objected (6-1-e, f), an override in
+   force (6-1-d), nothing more for 6-1-b and c.
+
+A field is valid when *all* agreements that cover its sources are. All fields valid: permit. Only optional ones
+invalid: redact. A required one invalid: deny.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from passerelle_schemas.catalogue import Catalogue
+
+from passerelle_consent.policy.agreements import Agreement, Basis, Notice
+from passerelle_consent.policy.flows import Flow, FlowFault, problems_of
+from passerelle_consent.policy.standing import Stance, Standing, State
+
+
+class Verdict(StrEnum):
+    """What becomes of a proposal."""
+
+    PERMIT = "permit"
+    REDACT = "redact"
+    DENY = "deny"
+
+
+class Reason(StrEnum):
+    """Why. Closed: a new reason is a new release."""
+
+    VALID_BASIS = "valid-basis"
+    CONSENT_NOT_GIVEN = "consent-not-given"
+    CONSENT_REFUSED = "consent-refused"
+    CONSENT_WITHDRAWN = "consent-withdrawn"
+    CONSENT_EXPIRED = "consent-expired"
+    NOTICE_SUPERSEDED = "notice-superseded"
+    OBJECTED = "objected"
+    RESTRICTED = "restricted"
+    NO_OVERRIDE = "no-override"
+    AGREEMENT_NOT_IN_FORCE = "agreement-not-in-force"
+    UNKNOWN_SUBJECT = "unknown-subject"
+    UNKNOWN_FLOW = "unknown-flow"
+    WRONG_TYPE = "wrong-type"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """The verdict on one proposal, why, and the fields that its recipient does not get."""
+
+    verdict: Verdict
+    reason: Reason
+    withheld: tuple[str, ...] = ()
+
+
+_CONSENT_REASON = {
+    State.WITHDRAWN: Reason.CONSENT_WITHDRAWN,
+    State.REVOKED: Reason.CONSENT_WITHDRAWN,
+    State.REFUSED: Reason.CONSENT_REFUSED,
+    State.EXPIRED: Reason.CONSENT_EXPIRED,
+    State.INVALIDATED: Reason.NOTICE_SUPERSEDED,
+}
+_CONSENTED = (State.GIVEN, State.RENEWED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledAgreement:
+    """What `decide` needs of an agreement."""
+
+    id: str
+    ref: str
+    basis: Basis
+    recipient: str
+    first_ms: int
+    end_ms: int | None
+    notice: Notice
+
+    @classmethod
+    def of(cls, agreement: Agreement) -> "CompiledAgreement":
+        """Compile."""
+        first_ms, end_ms = agreement.span_ms()
+        return cls(
+            id=agreement.id,
+            ref=agreement.ref,
+            basis=agreement.basis,
+            recipient=agreement.recipient,
+            first_ms=first_ms,
+            end_ms=end_ms,
+            notice=agreement.notice,
+        )
+
+    def validity(self, standing: Standing, now_ms: int) -> Reason:
+        """`Reason.VALID_BASIS`, or why this agreement lets nothing pass for this subject now."""
+        if now_ms < self.first_ms or (self.end_ms is not None and now_ms >= self.end_ms):
+            return Reason.AGREEMENT_NOT_IN_FORCE
+        if self.basis is Basis.VITAL_INTERESTS:
+            return self._override(standing, now_ms)
+        stance = standing.stances.get(self.id)
+        if standing.restricted_since_ms is not None and not self._given_since(stance, standing.restricted_since_ms):
+            return Reason.RESTRICTED
+        if self.basis is Basis.CONSENT:
+            return self._consent(stance, now_ms)
+        if self.basis.can_be_objected and stance is not None and stance.state is State.OBJECTED:
+            return Reason.OBJECTED
+        return Reason.VALID_BASIS
+
+    def _consent(self, stance: Stance | None, now_ms: int) -> Reason:
+        if stance is None or stance.state not in _CONSENTED:
+            return _CONSENT_REASON.get(stance.state if stance else State.UNKNOWN, Reason.CONSENT_NOT_GIVEN)
+        if stance.until_ms is not None and now_ms >= stance.until_ms:
+            return Reason.CONSENT_EXPIRED
+        return Reason.VALID_BASIS if self.notice.accepts(stance.notice) else Reason.NOTICE_SUPERSEDED
+
+    def _override(self, standing: Standing, now_ms: int) -> Reason:
+        in_force = any(o.recipient == self.recipient and now_ms < o.until_ms for o in standing.overrides)
+        return Reason.VALID_BASIS if in_force else Reason.NO_OVERRIDE
+
+    def _given_since(self, stance: Stance | None, since_ms: int) -> bool:
+        """GDPR Art. 18(2): under a restriction, processing with the subject's (later) consent."""
+        return (
+            self.basis is Basis.CONSENT
+            and stance is not None
+            and stance.state in _CONSENTED
+            and stance.at_ms > since_ms
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledFlow:
+    """A flow with its agreements, and for each field the positions of the agreements that it needs."""
+
+    id: str
+    event: str
+    schema_id: int
+    recipient: str
+    purpose: str
+    agreements: tuple[str, ...]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    terms: tuple[CompiledAgreement, ...]
+    needs: Mapping[str, tuple[int, ...]]
+
+    def outcome(self, validity: tuple[Reason, ...]) -> Decision:
+        """Return the decision when its agreements stand as ``validity`` says, in their order."""
+        invalid = {i for i, reason in enumerate(validity) if reason is not Reason.VALID_BASIS}
+        if not invalid:
+            return Decision(verdict=Verdict.PERMIT, reason=Reason.VALID_BASIS)
+        for field in self.required:
+            missing = [i for i in self.needs[field] if i in invalid]
+            if missing:
+                return Decision(verdict=Verdict.DENY, reason=validity[missing[0]])
+        withheld = tuple(f for f in self.optional if not invalid.isdisjoint(self.needs[f]))
+        if not withheld:
+            return Decision(verdict=Verdict.PERMIT, reason=Reason.VALID_BASIS)
+        first = next(i for i in self.needs[withheld[0]] if i in invalid)
+        return Decision(verdict=Verdict.REDACT, reason=validity[first], withheld=withheld)
+
+
+_UNKNOWN_FLOW = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_FLOW)
+_UNKNOWN_SUBJECT = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_SUBJECT)
+
+
+class DecisionTable:
+    """All flows compiled. The outcomes are cached: there are few ways for a flow's agreements to stand."""
+
+    def __init__(self, flows: Iterable[CompiledFlow], digest: bytes) -> None:
+        self.digest = digest
+        self._flows = {flow.id: flow for flow in flows}
+        # Bounded by the product of reasons over a flow's agreements, which the flows themselves bound.
+        self._outcomes: dict[tuple[str, tuple[Reason, ...]], Decision] = {}
+
+    def flow(self, flow_id: str) -> CompiledFlow | None:
+        """Return the flow, or None when the policy has none of that name."""
+        return self._flows.get(flow_id)
+
+    def decide(self, flow_id: str, standing: Standing, now_ms: int) -> Decision:
+        """Decide for the subject with this standing at this instant (epoch milliseconds)."""
+        flow = self._flows.get(flow_id)
+        if flow is None:
+            return _UNKNOWN_FLOW
+        if not standing.linked:
+            return _UNKNOWN_SUBJECT
+        validity = tuple(term.validity(standing, now_ms) for term in flow.terms)
+        key = flow_id, validity
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            outcome = self._outcomes[key] = flow.outcome(validity)
+        return outcome
+
+
+def compile_table(
+    agreements: Iterable[Agreement], flows: Iterable[Flow], catalogue: Catalogue, *, digest: bytes
+) -> DecisionTable:
+    """Compile. Raises `FlowFault` with every flow that its agreements do not carry."""
+    by_ref = {a.ref: a for a in agreements}
+    flows = tuple(flows)
+    problems = [f"flow {f.id}: {at}: {what}" for f in flows for at, what in problems_of(f, by_ref, catalogue)]
+    if problems:
+        raise FlowFault(problems)
+    return DecisionTable((_compile(f, by_ref, catalogue) for f in flows), digest)
+
+
+def _compile(flow: Flow, agreements: Mapping[str, Agreement], catalogue: Catalogue) -> CompiledFlow:
+    contract = catalogue.by_type(flow.event)
+    used = [agreements[ref] for ref in flow.agreements]
+    needs = {
+        field: tuple(sorted({i for s in sources for i, a in enumerate(used) if a.covers(s)}))
+        for field, sources in contract.sources.items()
+    }
+    return CompiledFlow(
+        id=flow.id,
+        event=flow.event,
+        schema_id=contract.schema_id,
+        recipient=flow.recipient,
+        purpose=flow.purpose,
+        agreements=flow.agreements,
+        required=flow.required,
+        optional=flow.optional,
+        terms=tuple(map(CompiledAgreement.of, used)),
+        needs=needs,
+    )

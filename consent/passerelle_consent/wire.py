@@ -1,0 +1,437 @@
+"""The bytes of the bus's own topics. Pure: no client, no clock.
+
+Each value is one version byte and an Avro body of a schema that stands here: these records never leave the bus, so
+they need no registry. Parsers refuse what they do not know (`BadRecord`); they never leak another error.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import fastavro
+from passerelle_schemas.faults import Fault
+
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+
+VERSION = b"\x01"
+POLICY_KEY = b"policy"
+"""The key of the policy bundle on `consent`. Six bytes, so it is no subject ref (sixteen)."""
+
+SUBJECT_REF_BYTES = 16
+DECISIONS_PER_RECORD = 2_000
+"""Bounds a packed record: 2,000 decisions of at most some 300 bytes stay below Kafka's default of 1 MiB."""
+
+
+class BadRecord(Fault):
+    """A record of an internal topic that cannot be read."""
+
+
+class JournalType(StrEnum):
+    """What the consent service tells the ledger. Decisions come from the gate."""
+
+    GIVEN = "given"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    FENCED = "fenced"
+    OBJECTED = "objected"
+    OVERRIDE = "override"
+    REVIEWED = "reviewed"
+    LINKED = "linked"
+    ERASED = "erased"
+    POLICY = "policy"
+    AGREEMENT = "agreement"
+    KEY = "key"
+    READ = "read"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The outbox record that triggered a proposal, and the rule that made it; n, as one trigger may yield several."""
+
+    rule: str
+    topic: str
+    partition: int
+    offset: int
+    n: int = 0
+
+    def text(self) -> str:
+        """``rule;topic;partition;offset;n``, as header `ce_origin` carries it."""
+        return f"{self.rule};{self.topic};{self.partition};{self.offset};{self.n}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Origin":
+        """Raises `BadRecord`."""
+        try:
+            rule, topic, partition, offset, n = text.split(";")
+            origin = cls(rule=rule, topic=topic, partition=int(partition), offset=int(offset), n=int(n))
+        except ValueError:
+            raise BadRecord("an origin is rule;topic;partition;offset;n") from None
+        if not rule or not topic or min(origin.partition, origin.offset, origin.n) < 0 or origin.text() != text:
+            raise BadRecord("an origin is rule;topic;partition;offset;n")
+        return origin
+
+
+def decision_id(origin: Origin) -> bytes:
+    """Return the id of the one decision about this proposal: 16 bytes, the same on every retry."""
+    return hashlib.sha256(b"passerelle/decision\n" + origin.text().encode()).digest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlowUse:
+    """What the ledger tells of a flow, as it was under the policy of its batch."""
+
+    flow: str
+    recipient: str
+    purpose: str
+    agreements: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecisionRecord:
+    """One decision on its way to the ledger."""
+
+    id: bytes
+    at_ms: int
+    verdict: Verdict
+    reason: Reason
+    flow: int
+    """Index into the batch's flows; -1 when the policy knows no such flow."""
+    withheld: tuple[str, ...] = ()
+    subject: bytes | None
+    """Subject ref; None when the proposal could not be read that far."""
+    origin: Origin | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecisionBatch:
+    """The decisions of one transaction of one gate task."""
+
+    policy: bytes
+    flows: tuple[FlowUse, ...]
+    decisions: tuple[DecisionRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalEntry:
+    """One change that the consent service recorded."""
+
+    id: bytes
+    type: JournalType
+    at_ms: int
+    subject: bytes | None = None
+    agreements: tuple[str, ...] = ()
+    recipient: str | None = None
+    department: str | None = None
+    policy: bytes | None = None
+    regarding: bytes | None = None
+    """The entry that this one answers: the withdrawal that is now fenced."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FenceMark:
+    """Task i decides on all of `consent[i]` below ``applied``."""
+
+    applied: int
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Mark:
+    """How far one source was decided: the highest (offset, n)."""
+
+    offset: int
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadLetter:
+    """A reference to a record that was not taken, and why. No payload, no key, no person."""
+
+    component: str
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    rule: str | None = None
+    error: str | None = None
+    """The class of the error, never its message: a message may quote the payload."""
+
+    def encode(self) -> bytes:
+        """JSON, so that an operator can read the topic with any tool."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps({k: v for k, v in fields.items() if v is not None}, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> "DeadLetter":
+        """Raises `BadRecord`."""
+        try:
+            return cls(**json.loads(value))
+        except (ValueError, TypeError) as exc:
+            raise BadRecord(f"not a dead letter: {type(exc).__name__}") from None
+
+
+def _record(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
+
+
+def _enum(name: str, kind: type[StrEnum]) -> dict[str, Any]:
+    return {"type": "enum", "name": name, "symbols": [_symbol(k) for k in kind]}
+
+
+def _symbol(value: StrEnum) -> str:
+    """Avro names have no hyphen (Avro 1.12, "Names")."""
+    return value.value.replace("-", "_")
+
+
+def _array(items: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _nullable(kind: Any) -> list[Any]:
+    return ["null", kind]
+
+
+def _fixed(name: str, size: int) -> dict[str, Any]:
+    return {"type": "fixed", "name": name, "size": size}
+
+
+_STANDING = fastavro.parse_schema(
+    _record(
+        "Standing",
+        linked="boolean",
+        revision="long",
+        stances=_array(
+            _record(
+                "Stance",
+                agreement="string",
+                state=_enum("State", State),
+                notice=_nullable("int"),
+                at_ms="long",
+                until_ms=_nullable("long"),
+                by=_enum("Actor", Actor),
+            )
+        ),
+        restricted_since_ms=_nullable("long"),
+        overrides=_array(_record("Override", recipient="string", until_ms="long")),
+    )
+)
+_ORIGIN = _record("Origin", rule="string", topic="string", partition="int", offset="long", n="int")
+_DECISIONS = fastavro.parse_schema(
+    _record(
+        "DecisionBatch",
+        policy=_fixed("Digest", 32),
+        flows=_array(
+            _record("FlowUse", flow="string", recipient="string", purpose="string", agreements=_array("string"))
+        ),
+        decisions=_array(
+            _record(
+                "Decision",
+                id=_fixed("Id", 16),
+                at_ms="long",
+                verdict=_enum("Verdict", Verdict),
+                reason=_enum("Reason", Reason),
+                flow="int",
+                withheld=_array("string"),
+                subject=_nullable(_fixed("SubjectRef", 16)),
+                origin=_nullable(_ORIGIN),
+            )
+        ),
+    )
+)
+_JOURNAL = fastavro.parse_schema(
+    _record(
+        "JournalEntry",
+        id=_fixed("Id", 16),
+        type=_enum("JournalType", JournalType),
+        at_ms="long",
+        subject=_nullable(_fixed("SubjectRef", 16)),
+        agreements=_array("string"),
+        recipient=_nullable("string"),
+        department=_nullable("string"),
+        policy=_nullable(_fixed("Digest", 32)),
+        regarding=_nullable("Id"),
+    )
+)
+_FENCE = fastavro.parse_schema(_record("FenceMark", applied="long", worker="string"))
+_MARK = fastavro.parse_schema(_record("Mark", offset="long", n="int"))
+
+
+def _encode(schema: Any, value: Mapping[str, Any]) -> bytes:
+    out = io.BytesIO()
+    out.write(VERSION)
+    fastavro.schemaless_writer(out, schema, value)
+    return out.getvalue()
+
+
+def _decode(schema: Any, value: bytes, what: str) -> dict[str, Any]:
+    if value[:1] != VERSION:
+        raise BadRecord(f"{what}: unknown version byte")
+    source = io.BytesIO(value)
+    source.seek(1)
+    try:
+        read: dict[str, Any] = fastavro.schemaless_reader(source, schema, None)  # type: ignore[assignment]
+    except Exception as exc:  # noqa: BLE001 - fastavro raises whatever the bytes provoke
+        raise BadRecord(f"{what}: {type(exc).__name__}") from None
+    if source.tell() != len(value):
+        raise BadRecord(f"{what}: bytes after the body")
+    return read
+
+
+_STATE = {_symbol(s): s for s in State}
+_ACTOR = {_symbol(a): a for a in Actor}
+_VERDICT = {_symbol(v): v for v in Verdict}
+_REASON = {_symbol(r): r for r in Reason}
+_JOURNAL_TYPE = {_symbol(t): t for t in JournalType}
+_REASON_SYMBOL = {r: s for s, r in _REASON.items()}
+
+
+def encode_standing(standing: Standing) -> bytes:
+    """Value of `consent` under a subject ref."""
+    return _encode(
+        _STANDING,
+        {
+            "linked": standing.linked,
+            "revision": standing.revision,
+            "stances": [
+                {
+                    "agreement": s.agreement,
+                    "state": _symbol(s.state),
+                    "notice": s.notice,
+                    "at_ms": s.at_ms,
+                    "until_ms": s.until_ms,
+                    "by": _symbol(s.by),
+                }
+                for s in standing.stances.values()
+            ],
+            "restricted_since_ms": standing.restricted_since_ms,
+            "overrides": [{"recipient": o.recipient, "until_ms": o.until_ms} for o in standing.overrides],
+        },
+    )
+
+
+def decode_standing(value: bytes) -> Standing:
+    """Raises `BadRecord`."""
+    read = _decode(_STANDING, value, "standing")
+    stances = (
+        Stance(
+            agreement=s["agreement"],
+            state=_STATE[s["state"]],
+            notice=s["notice"],
+            at_ms=s["at_ms"],
+            until_ms=s["until_ms"],
+            by=_ACTOR[s["by"]],
+        )
+        for s in read["stances"]
+    )
+    return Standing(
+        linked=read["linked"],
+        revision=read["revision"],
+        stances={s.agreement: s for s in stances},
+        restricted_since_ms=read["restricted_since_ms"],
+        overrides=tuple(Override(**o) for o in read["overrides"]),
+    )
+
+
+def encode_decisions(batch: DecisionBatch) -> Iterator[bytes]:
+    """Yield values of `decisions`, each of at most `DECISIONS_PER_RECORD` decisions."""
+    flows = [
+        {"flow": f.flow, "recipient": f.recipient, "purpose": f.purpose, "agreements": f.agreements}
+        for f in batch.flows
+    ]
+    for start in range(0, len(batch.decisions), DECISIONS_PER_RECORD):
+        part = batch.decisions[start : start + DECISIONS_PER_RECORD]
+        yield _encode(
+            _DECISIONS, {"policy": batch.policy, "flows": flows, "decisions": [_plain_decision(d) for d in part]}
+        )
+
+
+def _plain_decision(decision: DecisionRecord) -> dict[str, Any]:
+    origin = decision.origin
+    return {
+        "id": decision.id,
+        "at_ms": decision.at_ms,
+        "verdict": decision.verdict.value,
+        "reason": _REASON_SYMBOL[decision.reason],
+        "flow": decision.flow,
+        "withheld": decision.withheld,
+        "subject": decision.subject,
+        "origin": None
+        if origin is None
+        else {
+            "rule": origin.rule,
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+            "n": origin.n,
+        },
+    }
+
+
+def decode_decisions(value: bytes) -> DecisionBatch:
+    """Raises `BadRecord`."""
+    read = _decode(_DECISIONS, value, "decisions")
+    flows = tuple(
+        FlowUse(
+            flow=f["flow"], recipient=f["recipient"], purpose=f["purpose"], agreements=tuple(f["agreements"])
+        )
+        for f in read["flows"]
+    )
+    decisions = tuple(
+        DecisionRecord(
+            id=d["id"],
+            at_ms=d["at_ms"],
+            verdict=_VERDICT[d["verdict"]],
+            reason=_REASON[d["reason"]],
+            flow=d["flow"],
+            withheld=tuple(d["withheld"]),
+            subject=d["subject"],
+            origin=None if d["origin"] is None else Origin(**d["origin"]),
+        )
+        for d in read["decisions"]
+    )
+    if any(not -1 <= d.flow < len(flows) for d in decisions):
+        raise BadRecord("decisions: a flow that the batch does not name")
+    return DecisionBatch(policy=read["policy"], flows=flows, decisions=decisions)
+
+
+def encode_journal(entry: JournalEntry) -> bytes:
+    """Value of `consent.journal`."""
+    plain = {name: getattr(entry, name) for name in entry.__slots__}
+    return _encode(_JOURNAL, {**plain, "type": _symbol(entry.type)})
+
+
+def decode_journal(value: bytes) -> JournalEntry:
+    """Raises `BadRecord`."""
+    read = _decode(_JOURNAL, value, "journal entry")
+    agreements: Iterable[str] = read.pop("agreements")
+    return JournalEntry(**{**read, "type": _JOURNAL_TYPE[read["type"]]}, agreements=tuple(agreements))
+
+
+def encode_fence(mark: FenceMark) -> bytes:
+    """Value of `fence`."""
+    return _encode(_FENCE, {"applied": mark.applied, "worker": mark.worker})
+
+
+def decode_fence(value: bytes) -> FenceMark:
+    """Raises `BadRecord`."""
+    return FenceMark(**_decode(_FENCE, value, "fence mark"))
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """Value of `marks`."""
+    return _encode(_MARK, {"offset": mark.offset, "n": mark.n})
+
+
+def decode_mark(value: bytes) -> Mark:
+    """Raises `BadRecord`."""
+    return Mark(**_decode(_MARK, value, "mark"))
+
+
+def mark_key(origin: Origin) -> bytes:
+    """Key of `marks`: one rule's proposals from one outbox partition."""
+    return f"{origin.rule};{origin.topic};{origin.partition}".encode()
