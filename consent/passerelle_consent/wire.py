@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 import fastavro
-from passerelle_schemas.faults import Fault
 
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+from passerelle_schemas.faults import Fault
 
 VERSION = b"\x01"
 POLICY_KEY = b"policy"
@@ -376,9 +376,7 @@ def decode_decisions(value: bytes) -> DecisionBatch:
     """Raises `BadRecord`."""
     read = _decode(_DECISIONS, value, "decisions")
     flows = tuple(
-        FlowUse(
-            flow=f["flow"], recipient=f["recipient"], purpose=f["purpose"], agreements=tuple(f["agreements"])
-        )
+        FlowUse(flow=f["flow"], recipient=f["recipient"], purpose=f["purpose"], agreements=tuple(f["agreements"]))
         for f in read["flows"]
     )
     decisions = tuple(

@@ -228,7 +228,8 @@ def _check_example(document: Document, contract: Contract) -> None:
 
 
 def _lock_problems(document: Document, ids: Mapping[str, int], present: set[str]) -> list[str]:
-    problems = [document.problem((t,), "no such contract: ids are never removed or reused") for t in ids if t not in present]
+    gone = (t for t in ids if t not in present)
+    problems = [document.problem((t,), "no such contract: ids are never removed or reused") for t in gone]
     seen: dict[int, str] = {}
     for type_, schema_id in ids.items():
         if schema_id in seen:

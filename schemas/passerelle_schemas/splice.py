@@ -94,7 +94,7 @@ def _primitive(kind: str, named: Mapping[str, Skip]) -> Skip:
         return _skip_long
     if kind in ("bytes", "string"):
         return _skip_bytes
-    return lambda data, at: named[kind](data, at)
+    return lambda data, at: named[kind](data, at)  # noqa: PLW0108 - a recursive type is named before it is made
 
 
 def _complex(schema: Mapping[str, Any], named: dict[str, Skip]) -> Skip:

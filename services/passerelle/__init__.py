@@ -1,0 +1,1 @@
+"""Passerelle: a city's consent-first event bus."""

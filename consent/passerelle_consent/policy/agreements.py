@@ -5,9 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
 from passerelle_schemas.catalogue import TYPE, Text
 from passerelle_schemas.documents import DocumentFault, load_all
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Duration = Annotated[str, Field(pattern=r"^P(\d+[DWMY])+$")]

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import rfc8785
-from passerelle_schemas.catalogue import Catalogue
-from passerelle_schemas.documents import DocumentFault
-from passerelle_schemas.faults import Fault
 from pydantic import ValidationError
 
 from passerelle_consent.policy.agreements import Agreement, load_agreements
 from passerelle_consent.policy.decide import DecisionTable, compile_table
 from passerelle_consent.policy.flows import Flow, load_flows, problems_of
+from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.documents import DocumentFault
+from passerelle_schemas.faults import Fault
 
 # A bundle is one Kafka record per partition: below the broker's default message.max.bytes of 1 MiB, with room.
 PACKED_BYTES_MAX = 900_000
@@ -116,12 +116,11 @@ class PolicyBundle:
 
 
 def _json(model: Agreement | Flow) -> dict[str, Any]:
-    dumped: dict[str, Any] = model.model_dump(mode="json", by_alias=True)
-    return _sorted_sets(dumped)
+    return {key: _ordered(key, value) for key, value in model.model_dump(mode="json", by_alias=True).items()}
 
 
-def _sorted_sets(value: Any) -> Any:
-    """Sets have no order and the digest needs one; lists of scalars that stand for sets are sorted by the model's names."""
+def _ordered(key: str, value: Any) -> Any:
+    """Sort what stands for a set: it has no order, and the digest needs one."""
     if isinstance(value, dict):
-        return {k: sorted(v) if k in ("subjects", "compatible_with") else _sorted_sets(v) for k, v in value.items()}
-    return value
+        return {k: _ordered(k, v) for k, v in value.items()}
+    return sorted(value) if key in ("subjects", "compatible_with") else value

@@ -1,4 +1,4 @@
-"""Decide: may this flow's event about this citizen be delivered now, and with which fields?
+"""Decide whether a flow's event about this citizen may be delivered now, and with which fields.
 
 Pure. The order of the rules, for each agreement of the flow (DESIGN §5):
 
@@ -16,11 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from passerelle_schemas.catalogue import Catalogue
-
 from passerelle_consent.policy.agreements import Agreement, Basis, Notice
 from passerelle_consent.policy.flows import Flow, FlowFault, problems_of
 from passerelle_consent.policy.standing import Stance, Standing, State
+from passerelle_schemas.catalogue import Catalogue
 
 
 class Verdict(StrEnum):

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from passerelle_schemas.catalogue import Catalogue, Contract, Text
-from passerelle_schemas.documents import Document, DocumentFault, load_all
 from pydantic import BaseModel, ConfigDict, Field
 
 from passerelle_consent.policy.agreements import Agreement
+from passerelle_schemas.catalogue import Catalogue, Contract, Text
+from passerelle_schemas.documents import Document, DocumentFault, load_all
 
 FlowId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]
 
@@ -35,9 +35,7 @@ class FlowFault(DocumentFault):
 def load_flows(folder: Path) -> list[tuple[Document, Flow]]:
     """Read ``<id>.yaml`` files. Raises `DocumentFault` with every problem."""
     read = load_all(folder.glob("*.yaml"), Flow)
-    problems = [
-        d.problem(("id",), f"flow {f.id} belongs in {f.id}.yaml") for d, f in read if d.path.stem != f.id
-    ]
+    problems = [d.problem(("id",), f"flow {f.id} belongs in {f.id}.yaml") for d, f in read if d.path.stem != f.id]
     if problems:
         raise DocumentFault(problems)
     return read

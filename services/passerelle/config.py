@@ -1,0 +1,126 @@
+"""Where things are and who one is on the broker. The only module that reads the environment."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from passerelle.keys import secret
+from passerelle_schemas.faults import Fault
+
+
+class ConfigFault(Fault):
+    """The environment does not say what a command needs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Home:
+    """The folder that holds a city's keys, stores and runs: `.passerelle/` unless PASSERELLE_HOME says otherwise."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        """Key files, mode 0600, in a folder of mode 0700."""
+        return self.root / "keys"
+
+    @property
+    def kafka(self) -> Path:
+        """The embedded broker: data, logs and `broker.json`."""
+        return self.root / "kafka"
+
+    @property
+    def store(self) -> Path:
+        """Databases and checkpoints of state."""
+        return self.root / "store"
+
+    @property
+    def run(self) -> Path:
+        """What a run leaves for others to read."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One file of JSON lines for each component."""
+        return self.run / "logs"
+
+    @property
+    def ledger(self) -> Path:
+        """The published log: a `tlog-tiles` folder."""
+        return self.run / "ledger"
+
+    @property
+    def broker_file(self) -> Path:
+        """Which broker this home uses."""
+        return self.kafka / "broker.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaAccess:
+    """One principal's way into the broker (SCRAM-SHA-512)."""
+
+    bootstrap_servers: str
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"KafkaAccess({self.username}@{self.bootstrap_servers})"
+
+    def confluent(self) -> dict[str, Any]:
+        """Settings for confluent-kafka."""
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": self.username,
+            "sasl.password": self.password,
+        }
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Settings for aiokafka."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the environment says."""
+
+    home: Home
+    manifest_path: Path
+    bootstrap: str | None = None
+
+    def bootstrap_servers(self) -> str:
+        """PASSERELLE_BOOTSTRAP, else the broker that this home started. Raises `ConfigFault`."""
+        if self.bootstrap:
+            return self.bootstrap
+        try:
+            return str(json.loads(self.home.broker_file.read_text())["bootstrap_servers"])
+        except (OSError, ValueError, KeyError):
+            raise ConfigFault(
+                "no broker is known", where=str(self.home.root), hint="start one: passerelle kafka up"
+            ) from None
+
+    def access(self, principal: str) -> KafkaAccess:
+        """The principal's credentials; its password file is made at first use."""
+        return KafkaAccess(
+            bootstrap_servers=self.bootstrap_servers(),
+            username=principal,
+            password=secret(self.home.keys, f"principals/{principal}"),
+        )
+
+
+def settings() -> Settings:
+    """Read PASSERELLE_HOME, PASSERELLE_MANIFEST and PASSERELLE_BOOTSTRAP."""
+    return Settings(
+        home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
+        manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST", "deploy/city.yaml")).absolute(),
+        bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
+    )
