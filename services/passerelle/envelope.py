@@ -74,7 +74,7 @@ def proposal_headers(event: Event, *, flow: str, origin: Origin) -> Headers:
 
 
 def delivery_headers(proposal: Proposal, *, decision: bytes, purpose: str, policy: bytes) -> Headers:
-    """Headers of a record in an inbox. The origin stays on the bus: its recipient is owed the event, not our plumbing."""
+    """Headers of a record in an inbox. The origin stays on the bus: a recipient is owed the event alone."""
     return [
         *event_headers(proposal.event),
         ("ce_flow", proposal.flow.encode()),

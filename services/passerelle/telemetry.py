@@ -57,7 +57,7 @@ def configure(component: str, file: TextIO | None = None) -> None:
         structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _named(component),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         error_class,
@@ -69,8 +69,17 @@ def configure(component: str, file: TextIO | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(component=component)
     _route_libraries(out, shared, renderer)
+
+
+def _named(component: str) -> structlog.typing.Processor:
+    """Say whose line it is. A processor and no context variable, since threads do not inherit those."""
+
+    def add(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line.setdefault("component", component)
+        return line
+
+    return add
 
 
 def _route_libraries(
