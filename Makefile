@@ -1,0 +1,50 @@
+# Everything starts here: `make demo` runs the city, `make test` proves it. Both set up what they need.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+LOCK   := deploy/requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench faults lock clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/ready  ## the virtual environment, from the locked versions
+
+$(VENV)/ready: $(LOCK) pyproject.toml deploy/preflight.sh
+	@PYTHON=$(PYTHON) sh deploy/preflight.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked versions into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## the demonstration city; ONCE=1 stops by itself, INPUT=<csv[.gz]> publishes a street-report file
+	@$(BIN)/python -m lutece.demo $(if $(ONCE),--once) $(if $(INPUT),--input "$(INPUT)")
+
+check: setup  ## format, lint, types, imports, unit tests: under a minute
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q tests/unit tests/contract
+
+test: check  ## all tests, on a real broker
+	@$(BIN)/pytest tests/integration tests/faults
+
+format: setup  ## put the code in its form
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup  ## figures with their peers: ONLY=gate|route|fence|…
+	@$(BIN)/python tests/bench/run.py $(ONLY)
+
+faults: setup  ## a fault scenario with its history: ONLY=<name> SEED=<n>
+	@$(BIN)/python tests/faults/run.py $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+
+lock:  ## choose the versions anew (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --all-extras --group dev --output-file $(LOCK) pyproject.toml
+
+clean:  ## remove what was built; keys and stores in .passerelle stay
+	@rm -rf $(VENV) deploy/kafka/target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
