@@ -37,7 +37,9 @@ def test_a_delivery_carries_the_decision_and_not_the_origin():
     assert parse_event(headers.items()) == EVENT
 
 
-@pytest.mark.parametrize("missing", ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_flow", "ce_origin"])
+@pytest.mark.parametrize(
+    "missing", ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_flow", "ce_origin"]
+)
 def test_a_missing_header_is_named(missing):
     headers = [h for h in proposal_headers(EVENT, flow="f", origin=ORIGIN) if h[0] != missing]
     with pytest.raises(BadEnvelope, match=missing):

@@ -1,0 +1,136 @@
+"""Every internal record round-trips, and what is not one is refused without quoting it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passerelle_consent import wire
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+
+ids = st.binary(min_size=16, max_size=16)
+digests = st.binary(min_size=32, max_size=32)
+times = st.integers(0, 2**45)
+names = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True)
+refs = st.lists(names.map(lambda n: f"{n}@1"), max_size=3).map(tuple)
+origins = st.builds(
+    wire.Origin, rule=names, topic=names, partition=st.integers(0, 99), offset=times, n=st.integers(0, 9)
+)
+stances = st.builds(
+    Stance,
+    agreement=names,
+    state=st.sampled_from(State),
+    notice=st.none() | st.integers(1, 9),
+    at_ms=times,
+    until_ms=st.none() | times,
+    by=st.sampled_from(Actor),
+)
+standings = st.builds(
+    Standing,
+    linked=st.booleans(),
+    revision=times,
+    stances=st.lists(stances, max_size=4).map(lambda ss: {s.agreement: s for s in ss}),
+    restricted_since_ms=st.none() | times,
+    overrides=st.lists(st.builds(Override, recipient=names, until_ms=times), max_size=2).map(tuple),
+)
+journal = st.builds(
+    wire.JournalEntry,
+    id=ids,
+    type=st.sampled_from(wire.JournalType),
+    at_ms=times,
+    subject=st.none() | ids,
+    agreements=refs,
+    recipient=st.none() | names,
+    department=st.none() | names,
+    policy=st.none() | digests,
+    regarding=st.none() | ids,
+)
+decisions = st.builds(
+    wire.DecisionRecord,
+    id=ids,
+    at_ms=times,
+    verdict=st.sampled_from(Verdict),
+    reason=st.sampled_from(Reason),
+    flow=st.integers(-1, 1),
+    withheld=st.lists(names, max_size=3).map(tuple),
+    subject=st.none() | ids,
+    origin=st.none() | origins,
+)
+FLOWS = (
+    wire.FlowUse(flow="f", recipient="tax", purpose="dpv:X", agreements=("a@1", "b@2")),
+    wire.FlowUse(flow="g", recipient="roads", purpose="dpv:Y", agreements=("a@1",)),
+)
+
+
+@given(standings)
+def test_standing_round_trips(standing):
+    assert wire.decode_standing(wire.encode_standing(standing)) == standing
+
+
+@given(journal)
+def test_journal_round_trips(entry):
+    assert wire.decode_journal(wire.encode_journal(entry)) == entry
+
+
+@given(st.lists(decisions, min_size=1, max_size=5).map(tuple), digests)
+def test_decisions_round_trip(made, policy):
+    batch = wire.DecisionBatch(policy=policy, flows=FLOWS, decisions=made)
+    assert [wire.decode_decisions(v) for v in wire.encode_decisions(batch)] == [batch]
+
+
+@given(origins)
+def test_origin_round_trips(origin):
+    assert wire.Origin.parse(origin.text()) == origin
+
+
+def test_a_long_batch_is_split_below_the_brokers_limit():
+    one = wire.DecisionRecord(
+        id=bytes(16),
+        at_ms=2**45,
+        verdict=Verdict.REDACT,
+        reason=Reason.CONSENT_WITHDRAWN,
+        flow=0,
+        withheld=("a_long_field_name",) * 6,
+        subject=bytes(16),
+        origin=wire.Origin(rule="r" * 40, topic="outbox." + "t" * 60, partition=11, offset=2**40, n=3),
+    )
+    count = wire.DECISIONS_PER_RECORD * 2 + 1
+    values = list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=(one,) * count)))
+    assert [len(wire.decode_decisions(v).decisions) for v in values] == [2000, 2000, 1]
+    assert max(map(len, values)) < 900_000
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [wire.decode_standing, wire.decode_journal, wire.decode_decisions, wire.decode_fence, wire.decode_mark],
+)
+@given(st.binary(max_size=60))
+def test_garbage_is_refused(decode, garbage):
+    try:
+        decode(garbage)
+    except wire.BadRecord:
+        return
+    assert garbage[:1] == wire.VERSION
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0"])
+def test_bytes_after_the_body_are_refused(tail):
+    value = wire.encode_fence(wire.FenceMark(applied=7, worker="w"))
+    assert wire.decode_fence(value).applied == 7
+    if tail:
+        with pytest.raises(wire.BadRecord):
+            wire.decode_fence(value + tail)
+
+
+def test_a_decision_has_one_id_however_often_it_is_retried():
+    origin = wire.Origin(rule="r", topic="t", partition=0, offset=1, n=0)
+    other = wire.Origin(rule="r", topic="t", partition=0, offset=1, n=1)
+    assert wire.decision_id(origin) == wire.decision_id(wire.Origin.parse(origin.text())) != wire.decision_id(other)
+
+
+def test_dead_letters_carry_references_only():
+    letter = wire.DeadLetter(component="gate", reason="unreadable", topic="exchange", partition=1, offset=2)
+    assert wire.DeadLetter.decode(letter.encode()) == letter
+    assert set(letter.__slots__) == {"component", "reason", "topic", "partition", "offset", "rule", "error"}
+    with pytest.raises(wire.BadRecord):
+        wire.DeadLetter.decode(b'{"name": "someone"}')
