@@ -1,0 +1,1 @@
+"""A department's side: a typed producer, links to the identity register, CSV files."""
