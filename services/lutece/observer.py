@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
@@ -162,7 +162,7 @@ class Observer:
 
     def _event(self, message: Message) -> None:
         try:
-            self.seen.published[parse_event(message.headers()).type] += 1
+            self.seen.published[parse_event(_headers(message)).type] += 1
         except BadEnvelope:
             self.seen.unreadable_events += 1
         self.seen.appended_ms[_coordinates(message)] = message.timestamp()[1]
@@ -170,7 +170,7 @@ class Observer:
     def _proposal(self, message: Message) -> None:
         self.seen.exchanged += 1
         try:
-            proposal = parse_proposal(message.headers())
+            proposal = parse_proposal(_headers(message))
         except BadEnvelope:
             return  # the gate decides on it as unreadable, under its exchange coordinates
         self.seen.proposals[proposal.origin.text()] = (proposal.flow, proposal.event.id)
@@ -186,7 +186,7 @@ class Observer:
 
     def _delivery(self, recipient: str, message: Message) -> None:
         arrived_ms = time.time() * 1000
-        headers: dict[str, Any] = dict(message.headers() or ())
+        headers = dict(_headers(message))
         _, value = self._catalogue.decode(message.value())
         self.seen.deliveries.append(
             Delivery(
@@ -205,6 +205,10 @@ class Observer:
 
 def _coordinates(message: Message) -> tuple[str, int, int]:
     return str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    return cast("list[tuple[str, bytes]]", message.headers() or [])
 
 
 def _value(message: Message) -> bytes:
