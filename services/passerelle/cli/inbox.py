@@ -1,0 +1,94 @@
+"""`passerelle inbox`: read what the gate delivered to a department."""
+
+import asyncio
+import json
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from passerelle.receive.inbox import Delivery
+
+app = typer.Typer(help="A department's inbox.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `read` a sub-command while it is the only one."""
+
+
+@app.command()
+def read(
+    *,
+    department: Annotated[str, typer.Option("--department", "-d", help="Whose inbox.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until Ctrl-C.")] = False,
+    limit: Annotated[int | None, typer.Option("--max", "-n", min=1, help="Stop after this many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Print the deliveries that this department has not read yet, and mark them as read.
+
+    Values are shown: they are the department's own data. Reads as the department, with its credentials.
+    """
+    count = asyncio.run(_read(department, follow=follow, limit=limit, as_json=as_json))
+    Console(stderr=True).print(f"{count} deliveries read from inbox.{department}", highlight=False)
+
+
+async def _read(department: str, *, follow: bool, limit: int | None, as_json: bool) -> int:
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.receive.inbox import InboxReader
+
+    here = settings()
+    manifest = Manifest.load(here.manifest_path)
+    known_department(department, {d.id for d in manifest.departments})
+    catalogue = manifest.policy_bundle().catalogue()
+    console = Console(soft_wrap=True, highlight=False)
+
+    async def show(delivery: "Delivery") -> None:
+        if as_json:
+            typer.echo(json.dumps(as_object(delivery), ensure_ascii=False))
+        else:
+            console.print(as_line(delivery), markup=False)
+
+    async with InboxReader(here.access(department), department, catalogue) as reader:
+        return await reader.handle(show, follow=follow, limit=limit)
+
+
+def known_department(department: str, known: set[str]) -> None:
+    """Raise a `Fault` for a department that the manifest does not have, before anything is made for it."""
+    from passerelle_schemas.faults import Fault
+
+    if department not in known:
+        raise Fault(f"no department {department}", hint=f"departments: {', '.join(sorted(known))}")
+
+
+def as_object(delivery: "Delivery") -> dict[str, Any]:
+    """Return a delivery as JSON can hold it: ids in hexadecimal, dates and times in ISO 8601."""
+    return {
+        "decision": delivery.decision_id.hex(),
+        "flow": delivery.flow,
+        "purpose": delivery.purpose,
+        "type": delivery.type,
+        "event": delivery.event_id,
+        "pseudonym": delivery.pseudonym.hex(),
+        "time": delivery.time.isoformat(),
+        "partition": delivery.partition,
+        "offset": delivery.offset,
+        "value": {name: _plain(value) for name, value in delivery.value.items()},
+    }
+
+
+def as_line(delivery: "Delivery") -> str:
+    """Return a delivery as two lines for people."""
+    head = f"{delivery.time:%Y-%m-%d %H:%M:%S}  {delivery.flow}  {delivery.pseudonym.hex()}"
+    told = ", ".join(f"{name}={_plain(value)}" for name, value in delivery.value.items() if value is not None)
+    withheld = sum(1 for value in delivery.value.values() if value is None)
+    return f"{head}  decision {delivery.decision_id.hex()[:8]}\n    {told}" + (
+        f"  ({withheld} empty)" if withheld else ""
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date | datetime) else value
