@@ -1,0 +1,179 @@
+"""What travels over HTTP, and nothing else: pydantic at the edge. Parsed strictly, unknown members refused."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from passerelle_consent.policy.agreements import Slug
+from passerelle_consent.policy.standing import Standing
+from passerelle_consent.records.changes import Change
+from passerelle_consent.records.ports import Identity
+
+IDENTITIES_MAX = 1_000
+"""One call is one transaction of some 100 ms; a register of 200,000 people is 200 calls."""
+
+OVERRIDE_HOURS_MAX = 72
+"""DESIGN §5: an override for vital interests is in force for 72 hours at most."""
+
+DepartmentId = Annotated[Slug, StringConstraints(max_length=64)]
+Hex16 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+NoticeVersion = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class IdentityIn(_In):
+    """FranceConnect's pivot identity."""
+
+    given_names: list[Name] = Field(min_length=1, max_length=20)
+    family_name: Name
+    birth_date: date
+    gender: Literal["female", "male"]
+    birth_place: str = Field(pattern=r"^([0-9][0-9AB][0-9]{3})?$")
+    birth_country: str = Field(pattern=r"^[0-9]{5}$")
+
+    def identity(self) -> Identity:
+        """Return the value that the register takes."""
+        return Identity(
+            given_names=tuple(self.given_names),
+            family_name=self.family_name,
+            birth_date=self.birth_date,
+            gender=self.gender,
+            birth_place=self.birth_place,
+            birth_country=self.birth_country,
+        )
+
+
+class LinkIn(_In):
+    """Identities to link to a department."""
+
+    department: DepartmentId
+    identities: list[IdentityIn] = Field(min_length=1, max_length=IDENTITIES_MAX)
+
+
+class EndIn(_In):
+    """Who speaks. `department` is the one whose pseudonym stands in the path. To end a sharing needs no notice."""
+
+    department: DepartmentId
+    by: Literal["subject", "guardian"] = "subject"
+    notice: NoticeVersion | None = None
+
+
+class SayIn(_In):
+    """Who speaks, and on which notice: the version that was shown."""
+
+    department: DepartmentId
+    by: Literal["subject", "guardian"] = "subject"
+    notice: NoticeVersion
+
+
+class OverrideIn(_In):
+    """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
+
+    department: DepartmentId
+    recipient: DepartmentId
+    officer: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    reason_code: Code
+    hours: int = Field(ge=1, le=OVERRIDE_HOURS_MAX)
+
+
+class LinksOut(BaseModel):
+    """The department's pseudonyms, in the order of the identities."""
+
+    pseudonyms: list[str]
+
+
+class StanceOut(BaseModel):
+    """What was last said about one agreement."""
+
+    agreement: str
+    state: str
+    notice: int | None
+    at: str
+    until: str | None
+    by: str
+
+
+class OverrideOut(BaseModel):
+    """A recipient opened for vital interests."""
+
+    recipient: str
+    until: str
+
+
+class StandingOut(BaseModel):
+    """One subject's standing."""
+
+    linked: bool
+    revision: int
+    restricted_since: str | None
+    agreements: list[StanceOut]
+    overrides: list[OverrideOut]
+
+    @classmethod
+    def of(cls, standing: Standing) -> Self:
+        """Times as RFC 3339."""
+        stances = [
+            StanceOut(
+                agreement=s.agreement,
+                state=s.state.value,
+                notice=s.notice,
+                at=rfc3339(s.at_ms),
+                until=_maybe(s.until_ms),
+                by=s.by.value,
+            )
+            for s in standing.stances.values()
+        ]
+        return cls(
+            linked=standing.linked,
+            revision=standing.revision,
+            restricted_since=_maybe(standing.restricted_since_ms),
+            agreements=stances,
+            overrides=[OverrideOut(recipient=o.recipient, until=rfc3339(o.until_ms)) for o in standing.overrides],
+        )
+
+
+class ChangeOut(BaseModel):
+    """A change and whether it is in effect. `status` is `in-effect` or `taking-effect`."""
+
+    acknowledgement: str
+    status: Literal["in-effect", "taking-effect"]
+    state: str
+    agreement: str | None
+    recipient: str
+    recorded_at: str
+    acknowledged_at: str | None
+    consent_partition: int
+    consent_offset: int | None
+    standing: StandingOut | None = None
+
+    @classmethod
+    def of(cls, change: Change, standing: Standing | None = None) -> Self:
+        """Ids as hexadecimal, times as RFC 3339."""
+        return cls(
+            acknowledgement=change.id.hex(),
+            status="in-effect" if change.in_effect else "taking-effect",
+            state=change.state,
+            agreement=change.agreement,
+            recipient=change.recipient,
+            recorded_at=rfc3339(change.at_ms),
+            acknowledged_at=_maybe(change.acknowledged_at_ms),
+            consent_partition=change.consent_partition,
+            consent_offset=change.consent_offset,
+            standing=None if standing is None else StandingOut.of(standing),
+        )
+
+
+def rfc3339(at_ms: int) -> str:
+    """UTC, milliseconds."""
+    instant = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _maybe(at_ms: int | None) -> str | None:
+    return None if at_ms is None else rfc3339(at_ms)

@@ -1,0 +1,86 @@
+"""The policy as the service uses it: current agreements, and its publication on `consent`."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from passerelle_consent.policy.agreements import Agreement, Basis
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.records import problems, sql, standings
+from passerelle_consent.records.ports import NewId
+from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.standings import Row
+from passerelle_consent.records.transitions import Action
+from passerelle_consent.wire import POLICY_KEY, JournalEntry, JournalType
+from passerelle_schemas.topics import CONSENT
+
+
+class PolicyBook:
+    """What may be said about which agreement, today."""
+
+    def __init__(self, agreements: Iterable[Agreement]) -> None:
+        self._versions: dict[str, list[Agreement]] = {}
+        for agreement in sorted(agreements, key=lambda a: a.version):
+            self._versions.setdefault(agreement.id, []).append(agreement)
+
+    def agreement(self, agreement_id: str, now_ms: int) -> Agreement:
+        """Return the newest version in force, else the newest. Raises `Problem` unknown-agreement."""
+        versions = self._versions.get(agreement_id)
+        if not versions:
+            raise Problem(problems.UNKNOWN_AGREEMENT)
+        in_force = [a for a in versions if _in_force(a, now_ms)]
+        return (in_force or versions)[-1]
+
+    def admit(self, agreement: Agreement, action: Action, notice: int | None, now_ms: int) -> None:
+        """Check what does not depend on the subject. Raises `Problem`.
+
+        To end a sharing is never refused for a stale notice or an agreement past its term: it must be as easy to
+        withdraw as to give (GDPR Art. 7(3)).
+        """
+        if not action.fits(agreement.basis):
+            legal = [a.value for a in Action if a.fits(agreement.basis)]
+            raise Problem(problems.WRONG_BASIS, basis=agreement.basis.value, legal=legal)
+        if action.takes_away:
+            return
+        if not _in_force(agreement, now_ms):
+            raise Problem(problems.NOT_IN_FORCE)
+        if not agreement.notice.accepts(notice):
+            raise Problem(problems.STALE_NOTICE, notice=agreement.notice.version)
+
+    def check_override_recipient(self, recipient: str, now_ms: int) -> None:
+        """Raise `Problem` unless a vital-interests agreement in force names the recipient."""
+        for versions in self._versions.values():
+            for a in versions:
+                if (a.basis, a.recipient) == (Basis.VITAL_INTERESTS, recipient) and _in_force(a, now_ms):
+                    return
+        raise Problem(problems.UNKNOWN_RECIPIENT)
+
+
+def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: NewId, partitions: int) -> bool:
+    """Put the policy on the outbox unless it is the one published last. Raises `BadBundle`. Returns whether it did.
+
+    One record on each partition of `consent`, a `policy` entry and one `agreement` entry for each version that was
+    never published before.
+    """
+    if conn.scalar(sql.LAST_POLICY) == bundle.digest:
+        return False
+    known = set(conn.scalars(sql.PUBLISHED_AGREEMENTS))
+    new = sorted(a.ref for a in bundle.agreements if a.ref not in known)
+    packed = bundle.pack()
+    rows = [Row(topic=CONSENT, partition=p, key=POLICY_KEY, value=packed) for p in range(partitions)]
+    entries = [JournalEntry(id=new_id(), type=JournalType.POLICY, at_ms=at_ms, policy=bundle.digest)]
+    entries += [
+        JournalEntry(id=new_id(), type=JournalType.AGREEMENT, at_ms=at_ms, agreements=(ref,), policy=bundle.digest)
+        for ref in new
+    ]
+    rows += [standings.journal_row(entry, partitions) for entry in entries]
+    conn.execute(sql.INSERT_POLICY, {"digest": bundle.digest, "at_ms": at_ms})
+    if new:
+        conn.execute(sql.INSERT_AGREEMENTS, [{"ref": ref} for ref in new])
+    standings.tell(conn, rows)
+    return True
+
+
+def _in_force(agreement: Agreement, now_ms: int) -> bool:
+    first_ms, end_ms = agreement.span_ms()
+    return first_ms <= now_ms and (end_ms is None or now_ms < end_ms)

@@ -1,0 +1,132 @@
+"""What the consent service asks of its surroundings. The composition root passes the real things, tests pass fakes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, NewType, Protocol
+
+SubjectRef = NewType("SubjectRef", bytes)
+"""16 bytes, known to the bus alone (DESIGN §4)."""
+
+Pseudonym = NewType("Pseudonym", bytes)
+"""16 bytes, one per subject and department."""
+
+Clock = Callable[[], int]
+"""The time, epoch milliseconds."""
+
+NewId = Callable[[], bytes]
+"""A new 16-byte id. Ids are made before anything is written, so that every step can be repeated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """A pivot identity as it came in: used in memory, never stored, logged or shown (no field has a repr)."""
+
+    given_names: tuple[str, ...] = field(repr=False)
+    family_name: str = field(repr=False)
+    birth_date: date = field(repr=False)
+    gender: str = field(repr=False)
+    birth_place: str = field(repr=False)
+    birth_country: str = field(repr=False)
+
+
+class BadIdentity(Exception):
+    """The register cannot normalise an identity; ``index`` is its place in the list. It never quotes it."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"identity {index} cannot be normalised")
+        self.index = index
+
+
+class IdentityRegister(Protocol):
+    """The bus's keys over people (DESIGN §4)."""
+
+    @property
+    def departments(self) -> frozenset[str]:
+        """Whoever has a key."""
+        ...
+
+    def refs(self, identities: Sequence[Identity]) -> list[SubjectRef]:
+        """Hash each identity, in order. Raises `BadIdentity`."""
+        ...
+
+    def pseudonyms(self, department: str, refs: Sequence[SubjectRef]) -> list[Pseudonym]:
+        """Return the department's pseudonyms, in order."""
+        ...
+
+    def ref(self, department: str, pseudonym: Pseudonym) -> SubjectRef:
+        """Return the subject behind a department's pseudonym: some ref always comes out, known or not."""
+        ...
+
+
+class Role(StrEnum):
+    """What a principal may do (`access.RULES` says where)."""
+
+    DEPARTMENT = "department"
+    PORTAL = "portal"
+    OFFICER = "officer"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Principal:
+    """Who calls. It uses the pseudonyms of its own department only."""
+
+    name: str
+    department: str
+    roles: frozenset[Role]
+
+
+class Authenticator(Protocol):
+    """Bearer tokens today; JWTs of an OIDC provider have the same shape."""
+
+    def __call__(self, token: str) -> Principal | None:
+        """Return whose token it is, or None."""
+        ...
+
+
+class Written(Protocol):
+    """Where a record came to stand."""
+
+    @property
+    def offset(self) -> int:
+        """Negative when the broker knows the record already and no longer knows where (a late duplicate)."""
+        ...
+
+
+class Producer(Protocol):
+    """An idempotent producer with acks=all, of aiokafka's shape: records of one partition arrive in the order sent."""
+
+    async def send(
+        self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None
+    ) -> asyncio.Future[Any]:
+        """Take a record; the future gives a `Written`."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what was taken, then close."""
+        ...
+
+
+Connect = Callable[[], Awaitable[Producer]]
+"""Start a producer."""
+
+
+class FenceRecord(Protocol):
+    """A record of the topic `fence`."""
+
+    partition: int
+    value: bytes | None
+
+
+class FenceConsumer(Protocol):
+    """A read_committed consumer of aiokafka's shape, assigned to every partition of `fence` from its beginning."""
+
+    async def getmany(self, *, timeout_ms: int) -> Mapping[Any, Sequence[FenceRecord]]:
+        """Return what is new by partition, or nothing after the time-out."""
+        ...
+
+    async def stop(self) -> None:
+        """Close."""
+        ...

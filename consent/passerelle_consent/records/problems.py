@@ -1,0 +1,82 @@
+"""Every way a request can be refused: RFC 9457 problem details. Pure; the words never quote the request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MEDIA_TYPE = "application/problem+json"
+_URN = "urn:passerelle:problem:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProblemType:
+    """One kind of refusal: its status, its name within the URN, and its title."""
+
+    slug: str
+    status: int
+    title: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """RFC 9457 §3.1.1: the problem's identifier."""
+        return _URN + self.slug
+
+
+class Problem(Exception):
+    """A request is refused and nothing was changed. ``more`` holds extension members (RFC 9457 §3.2)."""
+
+    def __init__(self, kind: ProblemType, detail: str | None = None, **more: Any) -> None:
+        super().__init__(kind.slug)
+        self.kind = kind
+        self.detail = detail
+        self.more = more
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """Return the problem details; ``instance`` is the request's own id, since a path holds a pseudonym."""
+        body = {"type": self.kind.uri, "title": self.kind.title, "status": self.kind.status}
+        if self.detail:
+            body["detail"] = self.detail
+        return {**body, "instance": f"urn:uuid:{request_id}", **self.more}
+
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+# Seconds that a client waits before it comes back: the queue ahead of it drains in about one.
+_LATER = {"Retry-After": "1"}
+
+MALFORMED = ProblemType(slug="malformed-request", status=422, title="The request is not of the documented form.")
+UNAUTHENTICATED = ProblemType(slug="unauthenticated", status=401, title="A bearer token is needed.", headers=_BEARER)
+INVALID_TOKEN = ProblemType(slug="invalid-token", status=401, title="This token is nobody's.", headers=_BEARER)
+FORBIDDEN = ProblemType(slug="forbidden", status=403, title="This principal may not do this.")
+WRONG_DEPARTMENT = ProblemType(slug="wrong-department", status=403, title="These pseudonyms are another department's.")
+NOT_FOUND = ProblemType(slug="not-found", status=404, title="There is nothing here.")
+UNKNOWN_SUBJECT = ProblemType(slug="unknown-subject", status=404, title="Nobody linked the subject of this pseudonym.")
+UNKNOWN_AGREEMENT = ProblemType(slug="unknown-agreement", status=404, title="There is no such agreement.")
+UNKNOWN_ACKNOWLEDGEMENT = ProblemType(
+    slug="unknown-acknowledgement", status=404, title="There is no such acknowledgement."
+)
+UNKNOWN_RECIPIENT = ProblemType(
+    slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
+)
+METHOD_NOT_ALLOWED = ProblemType(slug="method-not-allowed", status=405, title="This method is not served here.")
+BODY_TOO_SLOW = ProblemType(slug="body-too-slow", status=408, title="The body did not arrive in time.")
+ILLEGAL_TRANSITION = ProblemType(
+    slug="illegal-transition", status=409, title="This does not follow from the current state."
+)
+WRONG_BASIS = ProblemType(
+    slug="wrong-basis", status=409, title="The agreement's lawful basis does not know this action."
+)
+STALE_NOTICE = ProblemType(
+    slug="stale-notice", status=409, title="The notice named is not the one in force: show the current one."
+)
+NOT_IN_FORCE = ProblemType(slug="agreement-not-in-force", status=409, title="The agreement is not in force.")
+BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
+KEY_REUSED = ProblemType(
+    slug="idempotency-key-reused", status=422, title="This Idempotency-Key was used for another request."
+)
+INTERNAL = ProblemType(slug="internal", status=500, title="The service failed; its operator can see why.")
+OVERLOADED = ProblemType(slug="overloaded", status=503, title="Too much at once: try again.", headers=_LATER)
+STORE_UNAVAILABLE = ProblemType(
+    slug="store-unavailable", status=503, title="The store did not take it: nothing was changed.", headers=_LATER
+)
+NOT_READY = ProblemType(slug="not-ready", status=503, title="The service is not ready.", headers=_LATER)

@@ -1,0 +1,238 @@
+"""The consent service without HTTP: what it does on request, and its background work.
+
+Three tasks run beside the requests: the relay (outbox → Kafka), the fence reader, and the acknowledger, which writes
+down what the fence has passed. A request waits for its change with patience; the change goes on without it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.standing import Actor, Standing
+from passerelle_consent.records import changes, fence, policy_book, sql, standings
+from passerelle_consent.records.changes import Asked, Change
+from passerelle_consent.records.effects import Effect, Effects, within
+from passerelle_consent.records.policy_book import PolicyBook
+from passerelle_consent.records.ports import Clock, Connect, FenceConsumer, IdentityRegister, NewId, SubjectRef
+from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.relay import Relay, Settled
+from passerelle_consent.records.store import Store
+from passerelle_consent.records.transitions import Action
+
+PATIENCE_S = 2.0
+"""How long a request waits for its change to take effect before it is told where to look (DESIGN §7)."""
+
+STUCK_MS = 10_000
+"""A batch that the broker has not taken for so long: the service is not ready, though it still records."""
+
+REMEMBER_KEYS_MS = 24 * 3_600_000
+"""How long an Idempotency-Key is remembered: longer than any client repeats a request."""
+
+HOUSEKEEPING_S = 600.0
+STORE_RETRY_S = 1.0
+HOUR_MS = 3_600_000
+
+_log = structlog.get_logger("records")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """All that the composition root injects."""
+
+    store: Store
+    bundle: PolicyBundle
+    register: IdentityRegister
+    connect: Connect
+    fence_consumer: FenceConsumer
+    clock: Clock
+    new_id: NewId
+    partitions: int
+    patience_s: float = PATIENCE_S
+    on_broken: Callable[[BaseException], None] = lambda _: None
+    """Called when a background task ended by a fault that only a new process mends."""
+
+
+class Records:
+    """The service. `start` before use, `stop` after."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._book = PolicyBook(parts.bundle.agreements)
+        self._effects = Effects()
+        self._fence = fence.Fence(parts.partitions)
+        self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def register(self) -> IdentityRegister:
+        """The bus's keys over people."""
+        return self._parts.register
+
+    async def start(self) -> None:
+        """Open the store, publish the policy if it is new, wait again for what had not taken effect, then run.
+
+        Raises `StoreFault`, `BadBundle`.
+        """
+        p = self._parts
+        await p.store.open()
+        published = await p.store.write(
+            partial(
+                policy_book.publish,
+                bundle=p.bundle,
+                at_ms=p.clock(),
+                new_id=p.new_id,
+                partitions=p.partitions,
+            )
+        )
+        for row in await p.store.read(lambda conn: conn.execute(sql.TAKING_EFFECT).all()):
+            self._fence.expect(row.consent_partition, row.consent_offset, row.id)
+        _log.info("policy", digest=p.bundle.digest.hex(), published=published, taking_effect=self._fence.waiting)
+        self._run(self._relay.run(), "relay")
+        self._run(fence.follow(p.fence_consumer, self._fence), "fence-reader")
+        self._run(self._acknowledge(), "acknowledger")
+        self._run(self._keep_house(), "housekeeping")
+
+    async def stop(self) -> None:
+        """End the tasks and close the store; what the outbox still holds is sent at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.store.close()
+
+    def not_ready(self) -> str | None:
+        """Say why the service cannot do all of its work now, or None."""
+        ended = [task.get_name() for task in self._tasks if task.done()]
+        if ended or not self._tasks:
+            return f"not running: {', '.join(ended) or 'anything'}"
+        since_ms = self._relay.waiting_since_ms
+        if since_ms is not None and self._parts.clock() - since_ms > STUCK_MS:
+            return "the broker does not take what was recorded"
+        return None
+
+    async def link(self, department: str, refs: Sequence[SubjectRef]) -> bool:
+        """Link subjects to a department. Returns whether the bus has been told of all of them yet."""
+        p = self._parts
+        batch = p.new_id()
+        with self._effects.expecting(batch) as told:
+            script = partial(
+                changes.link,
+                refs=refs,
+                department=department,
+                at_ms=p.clock(),
+                batch=batch,
+                new_id=p.new_id,
+                partitions=p.partitions,
+            )
+            if not await p.store.write(script):
+                return True
+            self._relay.wake()
+            return await within(p.patience_s, told) is not None
+
+    async def say(self, asked: Asked, agreement_id: str, action: Action, *, notice: int | None, by: Actor) -> Change:
+        """Give, refuse, withdraw or object; wait until it is in effect, or patience ends. Raises `Problem`."""
+        agreement = self._book.agreement(agreement_id, asked.at_ms)
+        self._book.admit(agreement, action, notice, asked.at_ms)
+        script = partial(
+            changes.say,
+            asked=asked,
+            agreement=agreement,
+            action=action,
+            notice=notice,
+            by=by,
+            partitions=self._parts.partitions,
+        )
+        return await self._change(asked.id, script)
+
+    async def override(self, asked: Asked, *, recipient: str, officer: str, reason_code: str, hours: int) -> Change:
+        """Open a recipient to one subject for vital interests; wait as `say` does. Raises `Problem`."""
+        self._book.check_override_recipient(recipient, asked.at_ms)
+        script = partial(
+            changes.override,
+            asked=asked,
+            recipient=recipient,
+            officer=officer,
+            reason_code=reason_code,
+            until_ms=asked.at_ms + hours * HOUR_MS,
+            partitions=self._parts.partitions,
+        )
+        return await self._change(asked.id, script)
+
+    async def standing(self, ref: SubjectRef) -> Standing:
+        """Raises `Problem` unknown-subject."""
+        return await self._parts.store.read(partial(standings.load, ref=ref, now_ms=self._parts.clock()))
+
+    async def find(self, change_id: bytes) -> Change | None:
+        """Return a change by its id."""
+        return await self._parts.store.read(partial(changes.find, change_id=change_id))
+
+    def new_asked(self, ref: SubjectRef, department: str, principal: str, **repeat: Any) -> Asked:
+        """Give a request its id and its time."""
+        p = self._parts
+        return Asked(id=p.new_id(), ref=ref, department=department, principal=principal, at_ms=p.clock(), **repeat)
+
+    async def _change(self, change_id: bytes, script: Callable[..., Change]) -> Change:
+        with self._effects.expecting(change_id) as done:
+            change = await self._parts.store.write(script)
+            if change.id == change_id:
+                self._relay.wake()
+                return await self._later(change, done)
+        with self._effects.expecting(change.id) as done:  # a repeat waits for what it repeats
+            current = await self.find(change.id) or change
+            return current if current.in_effect else await self._later(current, done)
+
+    async def _later(self, change: Change, done: asyncio.Future[Effect]) -> Change:
+        effect = await within(self._parts.patience_s, done)
+        if effect is None:
+            return change
+        return replace(change, consent_offset=effect.consent_offset, acknowledged_at_ms=effect.at_ms)
+
+    def _settled(self, settled: Sequence[Settled]) -> None:
+        for s in settled:
+            if s.fenced:
+                self._fence.expect(s.partition, s.offset, s.change)
+            else:
+                self._effects.happened(s.change, Effect(consent_offset=s.offset, at_ms=s.at_ms))
+
+    async def _acknowledge(self) -> None:
+        p = self._parts
+        while True:
+            ids = await self._fence.passed()
+            try:
+                done = await p.store.write(
+                    partial(changes.acknowledge, ids=ids, now_ms=p.clock(), new_id=p.new_id, partitions=p.partitions)
+                )
+            except Problem:
+                self._fence.put_back(ids)
+                await asyncio.sleep(STORE_RETRY_S)
+                continue
+            self._relay.wake()
+            for change in done:
+                effect = Effect(consent_offset=change.consent_offset, at_ms=change.acknowledged_at_ms or p.clock())
+                self._effects.happened(change.id, effect)
+
+    async def _keep_house(self) -> None:
+        while True:
+            before_ms = self._parts.clock() - REMEMBER_KEYS_MS
+            try:
+                await self._parts.store.write(partial(changes.forget_keys, before_ms=before_ms))
+            except Problem as exc:
+                _log.warning("keys not forgotten", problem=exc.kind.slug)
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        exc = task.exception()
+        if exc is not None:
+            _log.error("background task ended", task=task.get_name(), error=type(exc).__name__)
+            self._parts.on_broken(exc)

@@ -1,0 +1,200 @@
+"""Every table and statement of the consent service. Portable: SQLite (WAL) embedded, PostgreSQL in production.
+
+Who writes what: one transaction holds a change, the new standing, and the outbox rows that tell of both, so that
+either all of it happened or none. The relay deletes an outbox row once the broker has it, in the transaction that
+notes where it stands; nothing else deletes one.
+
+No identity stands here: a subject is its ref, and how to get from a person to a ref is a key this file never sees.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_ID = sa.LargeBinary(16)
+_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up INTEGER keys only
+_MS = sa.BigInteger()  # epoch milliseconds
+
+subjects = sa.Table(
+    "subjects",
+    metadata,
+    sa.Column("ref", _ID, primary_key=True),
+    sa.Column("linked_at_ms", _MS, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("restricted_since_ms", _MS),
+)
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("ref", _ID, primary_key=True),
+    sa.Column("department", sa.Text, primary_key=True),
+    sa.Column("at_ms", _MS, nullable=False),
+)
+
+stances = sa.Table(
+    "stances",
+    metadata,
+    sa.Column("ref", _ID, primary_key=True),
+    sa.Column("agreement", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("notice", sa.Integer),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS),
+    sa.Column("by", sa.Text, nullable=False),
+)
+
+overrides = sa.Table(
+    "overrides",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("until_ms", _MS, nullable=False),
+    sa.Column("officer", sa.Text, nullable=False),
+    sa.Column("reason_code", sa.Text, nullable=False),
+)
+
+# What was said, by whom, on which notice (GDPR Art. 7(1): the controller can demonstrate the consent), and whether
+# it has taken effect. Its id is also the journal entry's and the acknowledgement's.
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("agreement", sa.Text),  # id@version
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("notice", sa.Integer),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("principal", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("fenced", sa.Boolean, nullable=False),  # whether the fence must pass before it is acknowledged
+    sa.Column("consent_partition", sa.Integer, nullable=False),
+    sa.Column("consent_offset", sa.BigInteger),  # None until the broker has the standing
+    sa.Column("acknowledged_at_ms", _MS),  # None until it is in effect
+)
+sa.Index(
+    "changes_taking_effect",
+    changes.c.id,
+    sqlite_where=changes.c.acknowledged_at_ms.is_(None),
+    postgresql_where=changes.c.acknowledged_at_ms.is_(None),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("key", sa.LargeBinary),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("settles", _ID),  # what is written, or waits for the fence, once the broker has this row
+    sa.Column("fenced", sa.Boolean, nullable=False, default=False),
+    sqlite_autoincrement=True,  # an id is never used twice: order is all that an outbox has
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("request", sa.LargeBinary(32), nullable=False),  # SHA-256 of what was asked
+    sa.Column("change", _ID, nullable=False),
+    sa.Column("at_ms", _MS, nullable=False, index=True),
+)
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("at_ms", _MS, nullable=False),
+)
+
+published_agreements = sa.Table("published_agreements", metadata, sa.Column("ref", sa.Text, primary_key=True))
+
+# --- the subject -----------------------------------------------------------------------------------------------------
+
+# FOR UPDATE: on PostgreSQL two changes of one subject queue here, so that outbox ids follow revisions.
+SUBJECT: sa.Select[Any] = (
+    sa.select(subjects.c.revision, subjects.c.restricted_since_ms)
+    .where(subjects.c.ref == sa.bindparam("ref"))
+    .with_for_update()
+)
+STANCES: sa.Select[Any] = sa.select(stances).where(stances.c.ref == sa.bindparam("ref")).order_by(stances.c.agreement)
+OVERRIDES: sa.Select[Any] = (
+    sa.select(overrides.c.recipient, overrides.c.until_ms)
+    .where(overrides.c.ref == sa.bindparam("ref"), overrides.c.until_ms > sa.bindparam("now_ms"))
+    .order_by(overrides.c.until_ms)
+)
+REVISE = sa.update(subjects).where(subjects.c.ref == sa.bindparam("of")).values(revision=sa.bindparam("revision"))
+UPDATE_STANCE = (
+    sa.update(stances)
+    .where(stances.c.ref == sa.bindparam("of"), stances.c.agreement == sa.bindparam("on"))
+    .values({c: sa.bindparam(c) for c in ("state", "notice", "at_ms", "until_ms", "by")})
+)
+INSERT_STANCE = sa.insert(stances)
+INSERT_OVERRIDE = sa.insert(overrides)
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+KNOWN_SUBJECTS: sa.Select[Any] = sa.select(subjects.c.ref).where(
+    subjects.c.ref.in_(sa.bindparam("refs", expanding=True))
+)
+LINKED_BY: sa.Select[Any] = sa.select(links.c.ref).where(
+    links.c.department == sa.bindparam("department"), links.c.ref.in_(sa.bindparam("refs", expanding=True))
+)
+INSERT_SUBJECTS = sa.insert(subjects)
+INSERT_LINKS = sa.insert(links)
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+INSERT_CHANGE = sa.insert(changes)
+CHANGE: sa.Select[Any] = sa.select(changes).where(changes.c.id == sa.bindparam("id"))
+# On the broker, not yet fenced: what a service that starts waits for again.
+TAKING_EFFECT: sa.Select[Any] = sa.select(changes.c.id, changes.c.consent_partition, changes.c.consent_offset).where(
+    changes.c.acknowledged_at_ms.is_(None), changes.c.consent_offset.is_not(None)
+)
+WRITTEN = (
+    sa.update(changes)
+    .where(changes.c.id == sa.bindparam("of"))
+    .values(
+        consent_offset=sa.bindparam("consent_offset"),
+        acknowledged_at_ms=sa.case((changes.c.fenced, None), else_=sa.bindparam("now_ms", type_=_MS)),
+    )
+)
+UNACKNOWLEDGED: sa.Select[Any] = sa.select(changes).where(
+    changes.c.id.in_(sa.bindparam("ids", expanding=True)), changes.c.acknowledged_at_ms.is_(None)
+)
+ACKNOWLEDGE = (
+    sa.update(changes)
+    .where(changes.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(acknowledged_at_ms=sa.bindparam("now_ms"))
+)
+
+# --- outbox ----------------------------------------------------------------------------------------------------------
+
+INSERT_OUTBOX = sa.insert(outbox)
+UNSENT: sa.Select[Any] = sa.select(outbox).order_by(outbox.c.id).limit(sa.bindparam("batch"))
+DELETE_SENT = sa.delete(outbox).where(outbox.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+# --- idempotency -----------------------------------------------------------------------------------------------------
+
+IDEMPOTENT: sa.Select[Any] = sa.select(idempotency.c.request, idempotency.c.change).where(
+    idempotency.c.principal == sa.bindparam("principal"), idempotency.c.key == sa.bindparam("key")
+)
+INSERT_IDEMPOTENT = sa.insert(idempotency)
+FORGET_IDEMPOTENT = sa.delete(idempotency).where(idempotency.c.at_ms < sa.bindparam("before_ms"))
+
+# --- policy ----------------------------------------------------------------------------------------------------------
+
+LAST_POLICY: sa.Select[Any] = sa.select(policies.c.digest).order_by(policies.c.id.desc()).limit(1)
+INSERT_POLICY = sa.insert(policies)
+PUBLISHED_AGREEMENTS: sa.Select[Any] = sa.select(published_agreements.c.ref)
+INSERT_AGREEMENTS = sa.insert(published_agreements)

@@ -1,0 +1,271 @@
+"""The surroundings of the consent service in memory: a broker, a gate that applies what it is told to, a register."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from itertools import count
+
+import httpx
+
+from passerelle_consent.policy.agreements import Agreement
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.records.api import make_app
+from passerelle_consent.records.ports import Principal, Role
+from passerelle_consent.records.service import Parts, Records
+from passerelle_consent.records.store import Store
+from passerelle_consent.records.tokens import FileTokens
+from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence
+from passerelle_schemas.catalogue import Catalogue
+
+PARTITIONS = 4
+START_MS = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp() * 1000)
+DEPARTMENTS = frozenset({"citizen-desk", "civil-registry", "tax", "schools", "social-action", "emergency"})
+
+
+@dataclass(frozen=True)
+class Sent:
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    offset: int
+
+
+class Broker:
+    """Takes records; `refuse` makes the n-th sends from now on fail, `silent` leaves them unanswered."""
+
+    def __init__(self):
+        self.records: list[Sent] = []
+        self.ends: dict[tuple[str, int], int] = defaultdict(int)
+        self.failures: dict[int, Exception] = {}
+        self.lost_offsets: set[int] = set()
+        self.silent = False
+        self.sends = 0
+        self.producers = 0
+        self.on_record = lambda _: None
+
+    async def connect(self):
+        self.producers += 1
+        return Producer(self)
+
+    def of(self, topic, key=None):
+        return [r for r in self.records if r.topic == topic and (key is None or r.key == key)]
+
+    def standings(self, ref):
+        return [decode_standing(r.value) for r in self.of("consent", ref)]
+
+    def journal(self):
+        return [decode_journal(r.value) for r in self.of("consent.journal")]
+
+    def policies(self):
+        return self.of("consent", POLICY_KEY)
+
+    def take(self, topic, value, key, partition):
+        offset = self.ends[topic, partition]
+        self.ends[topic, partition] += 1
+        sent = Sent(topic, partition, key, value, offset)
+        self.records.append(sent)
+        self.on_record(sent)
+        return sent
+
+
+class Producer:
+    def __init__(self, broker):
+        self.broker = broker
+        self.stopped = False
+
+    async def send(self, topic, value=None, key=None, partition=None):
+        number = self.broker.sends
+        self.broker.sends += 1
+        done = asyncio.get_running_loop().create_future()
+        if self.broker.silent:
+            return done
+        failure = self.broker.failures.pop(number, None)
+        if failure is not None:
+            done.set_exception(failure)
+            return done
+        sent = self.broker.take(topic, value, key, partition)
+        done.set_result(Sent(topic, partition, key, value, -1) if number in self.broker.lost_offsets else sent)
+        return done
+
+    async def stop(self):
+        self.stopped = True
+
+
+class Retriable(Exception):
+    retriable = True
+
+
+@dataclass
+class FenceRecordOf:
+    partition: int
+    value: bytes | None
+
+
+class Gate:
+    """A fence consumer. With `diligent` every consent record is applied as soon as it is there."""
+
+    def __init__(self, broker, *, diligent=True):
+        self.marks: asyncio.Queue = asyncio.Queue()
+        self.stopped = False
+        broker.on_record = self._seen
+        self.diligent = diligent
+
+    def _seen(self, sent):
+        if sent.topic == "consent" and self.diligent:
+            self.apply(sent.partition, sent.offset + 1)
+
+    def apply(self, partition, applied):
+        self.put(partition, encode_fence(FenceMark(applied=applied, worker="w")))
+
+    def put(self, partition, value):
+        self.marks.put_nowait(FenceRecordOf(partition, value))
+
+    async def getmany(self, *, timeout_ms):
+        mark = await self.marks.get()
+        if isinstance(mark, Exception):
+            raise mark
+        return {mark.partition: [mark]}
+
+    async def stop(self):
+        self.stopped = True
+
+
+class Register:
+    departments = DEPARTMENTS
+
+    def refs(self, identities):
+        return [self.ref_of(f"{i.family_name} {i.given_names} {i.birth_date}") for i in identities]
+
+    def ref_of(self, text):
+        return hmac.digest(b"city", text.encode(), "sha256")[:16]
+
+    def pseudonyms(self, department, refs):
+        return [_xor(ref, department) for ref in refs]
+
+    def ref(self, department, pseudonym):
+        return _xor(pseudonym, department)
+
+
+def _xor(block, department):
+    return bytes(a ^ b for a, b in zip(block, hashlib.sha256(department.encode()).digest(), strict=False))
+
+
+@dataclass
+class Clock:
+    now_ms: int = START_MS
+
+    def __call__(self):
+        self.now_ms += 1
+        return self.now_ms
+
+
+def agreement(agreement_id, *, basis="6-1-a", recipient="tax", notice=1, compatible=(), version=1, until=None):
+    return Agreement.model_validate(
+        {
+            "id": agreement_id,
+            "version": version,
+            "source": "civil-registry",
+            "recipient": recipient,
+            "purpose": {"code": "dpv:ServiceProvision", "fr": "Service", "en": "Service"},
+            "basis": basis,
+            "law": "CGCT L. 2122-21" if basis in ("6-1-c", "6-1-e") else None,
+            "events": {"civil-registry.address-changed.v1": {"fields": {"city": {"fr": "Ville", "en": "City"}}}},
+            "subjects": ["adult"],
+            "in_force": {"from": date(2026, 1, 1), "until": until},
+            "retention": "P1Y",
+            "notice": {"fr": "Avis", "en": "Notice", "version": notice, "compatible_with": list(compatible)},
+            "review": date(2027, 1, 1),
+            "signed": [{"by": "DPO", "on": date(2026, 1, 1)}],
+        }
+    )
+
+
+AGREEMENTS = [
+    agreement("moves-to-tax", notice=3, compatible=(2,)),
+    agreement("moves-to-schools", recipient="schools"),
+    agreement("moves-to-cleanliness", basis="6-1-e", recipient="cleanliness"),
+    agreement("frail-to-emergency", basis="6-1-d", recipient="emergency"),
+    agreement("old-consent", until=date(2026, 2, 1)),
+]
+
+TOKENS = {
+    "desk": Principal(name="citizen-desk", department="citizen-desk", roles=frozenset({Role.PORTAL, Role.DEPARTMENT})),
+    "tax": Principal(name="tax", department="tax", roles=frozenset({Role.DEPARTMENT})),
+    "officer": Principal(name="officer.emergency", department="emergency", roles=frozenset({Role.OFFICER})),
+}
+
+
+@dataclass
+class City:
+    """One consent service and what surrounds it. `up` again on the same folder is a restart."""
+
+    folder: object
+    patience_s: float = 5.0
+    agreements: list = field(default_factory=lambda: list(AGREEMENTS))
+    diligent: bool = True
+    broker: Broker = field(default_factory=Broker)
+    clock: Clock = field(default_factory=Clock)
+    register: Register = field(default_factory=Register)
+    broken: list = field(default_factory=list)
+    ids: count = field(default_factory=lambda: count(1))
+
+    async def up(self):
+        self.gate = Gate(self.broker, diligent=self.diligent)
+        self.store = Store(f"sqlite:///{self.folder}/consent.db")
+        self.records = Records(
+            Parts(
+                store=self.store,
+                bundle=PolicyBundle.of(self.agreements, [], Catalogue.from_schemas({})),
+                register=self.register,
+                connect=self.broker.connect,
+                fence_consumer=self.gate,
+                clock=self.clock,
+                new_id=lambda: next(self.ids).to_bytes(16),
+                partitions=PARTITIONS,
+                patience_s=self.patience_s,
+                on_broken=self.broken.append,
+            )
+        )
+        self.app = make_app(self.records, FileTokens(TOKENS))
+        await self.records.start()
+        transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://consent")
+
+    async def down(self):
+        await self.http.aclose()
+        await self.records.stop()
+
+    async def call(self, method, path, body=None, token="desk", **headers):
+        auth = {"Authorization": f"Bearer {token}"} if token else {}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.request(method, path, json=body, headers={**auth, **named})
+
+    async def link(self, *names, token="desk", department="citizen-desk"):
+        body = {"department": department, "identities": [identity(name) for name in names]}
+        answer = await self.call("POST", "/v1/links", body, token)
+        assert answer.status_code in (200, 202), answer.text
+        return answer.json()["pseudonyms"]
+
+    async def say(self, action, pseudonym, agreement_id="moves-to-schools", *, token="desk", **body):
+        headers = {"Idempotency_Key": body.pop("key")} if "key" in body else {}
+        said = {"department": "citizen-desk", "notice": 1, **body}
+        path = f"/v1/subjects/{pseudonym}/agreements/{agreement_id}/{action}"
+        return await self.call("POST", path, said, token, **headers)
+
+    def ref(self, pseudonym, department="citizen-desk"):
+        return self.register.ref(department, bytes.fromhex(pseudonym))
+
+
+def identity(family_name):
+    return {
+        "given_names": ["Marie", "Ève"],
+        "family_name": family_name,
+        "birth_date": "1980-02-29",
+        "gender": "female",
+        "birth_place": "75056",
+        "birth_country": "99100",
+    }
