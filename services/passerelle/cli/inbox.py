@@ -43,7 +43,7 @@ async def _read(department: str, *, follow: bool, limit: int | None, as_json: bo
     here = settings()
     manifest = Manifest.load(here.manifest_path)
     known_department(department, {d.id for d in manifest.departments})
-    catalogue = manifest.policy_bundle().catalogue()
+    catalogue = manifest.policy_bundle().catalogue
     console = Console(soft_wrap=True, highlight=False)
 
     async def show(delivery: "Delivery") -> None:
@@ -85,9 +85,8 @@ def as_line(delivery: "Delivery") -> str:
     head = f"{delivery.time:%Y-%m-%d %H:%M:%S}  {delivery.flow}  {delivery.pseudonym.hex()}"
     told = ", ".join(f"{name}={_plain(value)}" for name, value in delivery.value.items() if value is not None)
     withheld = sum(1 for value in delivery.value.values() if value is None)
-    return f"{head}  decision {delivery.decision_id.hex()[:8]}\n    {told}" + (
-        f"  ({withheld} empty)" if withheld else ""
-    )
+    empty = f"  ({withheld} empty)" if withheld else ""
+    return f"{head}  decision {delivery.decision_id.hex()[:8]}\n    {told}{empty}"
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from passerelle.publish.csv_import import CsvImport, Outcome, Tally
     from passerelle.publish.link import LinkClient
     from passerelle.publish.subjects import Subjects
-    from passerelle_schemas.catalogue import Catalogue
+    from passerelle_schemas.catalogue import Catalogue, Contract
 
 CONSENT_URL = "http://127.0.0.1:8470"
 """Where `passerelle consent serve` listens unless told otherwise."""
@@ -43,9 +43,7 @@ def publish_csv(
     event: Annotated[str | None, typer.Option("--event", "-e", help="The event type; must be the mapping's.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="Pseudonyms to draw from, for open data.")] = None,
     publication: Annotated[str | None, typer.Option(help="Name it again to repeat the same event ids.")] = None,
-    rejects: Annotated[
-        Path | None, typer.Option(help="Report of rejected rows [.passerelle/run/<file>.rejects.csv].")
-    ] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Report of rejected rows [run/<file>.rejects.csv].")] = None,
     consent_url: ConsentUrl = CONSENT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -60,8 +58,16 @@ def publish_csv(
         tally=Tally(),
         quiet=as_json,
     )
+    asked = _Asked(
+        mapping=mapping,
+        department=department,
+        event=event,
+        pool=subjects,
+        publication=publication or uuid.uuid4().hex,
+        consent_url=consent_url,
+    )
     try:
-        asyncio.run(_publish(here, run, mapping, department, event, subjects, publication, consent_url))
+        asyncio.run(_publish(here, run, asked))
     finally:
         # Also after Ctrl-C or a fault in the middle: what was published stays published.
         run.close()
@@ -82,6 +88,18 @@ def link(
 
     if not asyncio.run(_link(settings(), file, department, consent_url)):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command line asked for."""
+
+    mapping: Path
+    department: str
+    event: str | None
+    pool: Path | None
+    publication: str
+    consent_url: str
 
 
 @dataclass(kw_only=True)
@@ -117,34 +135,20 @@ class _Run:
         return self._file is not None
 
 
-async def _publish(
-    here: "Settings",
-    run: _Run,
-    mapping_path: Path,
-    department: str,
-    event: str | None,
-    pool: Path | None,
-    publication: str | None,
-    consent_url: str,
-) -> None:
+async def _publish(here: "Settings", run: _Run, asked: _Asked) -> None:
     from passerelle.publish.csv_import import CsvImport
     from passerelle.publish.mapping import load_mapping
     from passerelle.publish.producer import DepartmentProducer
 
-    catalogue = _catalogue(here, department)
-    mapping, contract = load_mapping(mapping_path, catalogue)
-    _check_asked_for(mapping_path, contract.type, contract.department, event, department)
-    job = CsvImport(
-        path=run.source,
-        mapping=mapping,
-        publication=publication or uuid.uuid4().hex,
-        now=lambda: datetime.now(UTC),
-    )
+    catalogue = _catalogue(here, asked.department)
+    mapping, contract = load_mapping(asked.mapping, catalogue)
+    _check_asked_for(asked, contract)
+    job = CsvImport(path=run.source, mapping=mapping, publication=asked.publication, now=lambda: datetime.now(UTC))
     async with (
-        _register(here, consent_url, department) as links,
-        DepartmentProducer(here.access(department), department, catalogue) as producer,
+        _register(here, asked.consent_url, asked.department) as links,
+        DepartmentProducer(here.access(asked.department), asked.department, catalogue) as producer,
     ):
-        await _with_progress(run, job, producer, _subjects(job, links, pool))
+        await _with_progress(run, job, producer, _subjects(job, links, asked.pool))
 
 
 async def _with_progress(run: _Run, job: "CsvImport", producer: Any, subjects: "Subjects") -> None:
@@ -163,13 +167,14 @@ def _subjects(job: "CsvImport", links: "LinkClient", pool: Path | None) -> "Subj
     return subjects_for(job.mapping, links=links, pool=read_pool(pool) if pool else ())
 
 
-def _check_asked_for(mapping: Path, type_: str, owner: str, event: str | None, department: str) -> None:
+def _check_asked_for(asked: _Asked, contract: "Contract") -> None:
     from passerelle_schemas.faults import Fault
 
-    if event is not None and event != type_:
-        raise Fault(f"maps {type_}, not {event}", where=str(mapping))
-    if owner != department:
-        raise Fault(f"{type_} is published by {owner}, not by {department}", where=str(mapping))
+    if asked.event is not None and asked.event != contract.type:
+        raise Fault(f"maps {contract.type}, not {asked.event}", where=str(asked.mapping))
+    if contract.department != asked.department:
+        what = f"{contract.type} is published by {contract.department}, not by {asked.department}"
+        raise Fault(what, where=str(asked.mapping))
 
 
 def _catalogue(here: "Settings", department: str) -> "Catalogue":
@@ -177,7 +182,7 @@ def _catalogue(here: "Settings", department: str) -> "Catalogue":
 
     manifest = Manifest.load(here.manifest_path)
     known_department(department, {d.id for d in manifest.departments})
-    return manifest.policy_bundle().catalogue()
+    return manifest.policy_bundle().catalogue
 
 
 def _register(here: "Settings", consent_url: str, department: str) -> "LinkClient":
