@@ -1,0 +1,80 @@
+"""What task i knows: standings, policy and marks of its partition, and how far it has come."""
+
+from collections.abc import Mapping
+
+from passerelle.gate.policy import PolicyInForce, ReadPolicy
+from passerelle_consent.policy.standing import Standing
+from passerelle_consent.wire import POLICY_KEY, SUBJECT_REF_BYTES, BadRecord, Mark, decode_mark, decode_standing
+from passerelle_schemas.faults import Fault
+
+
+class TaskState:
+    """The fold of `consent[i]` and `marks[i]`. Changes between transactions only, by one thread (fence rule 2)."""
+
+    partition: int
+    standings: dict[bytes, Standing]
+    marks: dict[bytes, Mark]
+    policy: PolicyInForce | None
+    applied: int
+    """Next offset of `consent[i]`: all below it are applied."""
+    fenced: int
+    """The `applied` that this task last committed with its marker; -1 before its first transaction, which so always
+    has something to tell, and shows early whether the task may commit at all."""
+    decided: int
+    """Next offset of `exchange[i]`."""
+
+    def __init__(self, partition: int, read_policy: ReadPolicy) -> None:
+        self.partition = partition
+        self.standings = {}
+        self.marks = {}
+        self.policy = None
+        self.applied = 0
+        self.fenced = -1
+        self.decided = 0
+        self._read_policy = read_policy
+        self._unreadable: set[bytes] = set()
+
+    @property
+    def held(self) -> str | None:
+        """Why nothing may be decided now, or None. Closed by default (P5): held, never passed."""
+        if self._unreadable:
+            return "unreadable-policy" if POLICY_KEY in self._unreadable else "unreadable-standing"
+        return "no-policy" if self.policy is None else None
+
+    def apply_consent(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """Take in the record at ``offset`` of `consent[i]`; one that was applied already changes nothing.
+
+        What cannot be read holds the task until a newer record under its key takes its place.
+        """
+        if offset < self.applied:
+            return
+        self.applied = offset + 1
+        key = key or b""
+        self._unreadable.discard(key)
+        try:
+            if key == POLICY_KEY:
+                self.policy = None if value is None else self._read_policy(value)
+            else:
+                self._apply_standing(key, value)
+        except Fault:
+            self._unreadable.add(key)
+
+    def _apply_standing(self, ref: bytes, value: bytes | None) -> None:
+        if value is None:
+            self.standings.pop(ref, None)
+        elif len(ref) == SUBJECT_REF_BYTES:
+            self.standings[ref] = decode_standing(value)
+        else:
+            raise BadRecord("a key of consent that is no subject ref")
+
+    def load_mark(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in a record of `marks[i]`, which only this task's transactions wrote. Raises `BadRecord`."""
+        if key is None or value is None:
+            raise BadRecord("a mark without key or value")
+        self.marks[key] = decode_mark(value)
+
+    def settle(self, *, decided: int, fenced: int, moved: Mapping[bytes, Mark]) -> None:
+        """Take over what a transaction committed."""
+        self.decided = decided
+        self.fenced = fenced
+        self.marks.update(moved)

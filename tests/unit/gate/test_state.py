@@ -1,0 +1,95 @@
+"""What a task knows: consent and policy applied in order, and held rather than guessed."""
+
+import pytest
+
+from passerelle.gate.policy import compile_policy, policy_reader
+from passerelle.gate.state import TaskState
+from passerelle_consent.wire import POLICY_KEY, BadRecord, Mark, encode_mark, encode_standing
+from passerelle_schemas.faults import Fault
+from unit.gate.town import ANN, BUNDLE, POLICY, RECIPIENTS
+from unit.policy.city import stance, standing
+
+PACKED = BUNDLE.pack()
+GIVEN = encode_standing(standing(stance("phone", "given")))
+WITHDRAWN = encode_standing(standing(stance("phone", "withdrawn")))
+
+
+@pytest.fixture
+def state():
+    return TaskState(3, policy_reader(RECIPIENTS))
+
+
+def test_without_a_policy_a_task_is_held(state):
+    assert state.held == "no-policy"
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    assert state.held is None
+    assert state.policy.digest == POLICY.digest
+
+
+def test_the_newest_standing_counts(state):
+    state.apply_consent(0, ANN, GIVEN)
+    state.apply_consent(4, ANN, WITHDRAWN)
+    assert state.standings[ANN].stances["phone"].state == "withdrawn"
+    assert state.applied == 5
+
+
+def test_a_record_that_was_applied_already_changes_nothing(state):
+    state.apply_consent(4, ANN, WITHDRAWN)
+    state.apply_consent(3, ANN, GIVEN)
+    assert state.standings[ANN].stances["phone"].state == "withdrawn"
+    assert state.applied == 5
+
+
+def test_an_erased_subject_is_forgotten(state):
+    state.apply_consent(0, ANN, GIVEN)
+    state.apply_consent(1, ANN, None)
+    assert ANN not in state.standings
+
+
+def test_a_policy_that_is_taken_away_holds(state):
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    state.apply_consent(1, POLICY_KEY, None)
+    assert state.held == "no-policy"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        (POLICY_KEY, b"not gzip", "unreadable-policy"),
+        (ANN, b"\x01garbage", "unreadable-standing"),
+        (ANN, GIVEN + b"\0", "unreadable-standing"),
+        (b"no-ref", GIVEN, "unreadable-standing"),
+        (None, GIVEN, "unreadable-standing"),
+    ],
+)
+def test_what_cannot_be_read_holds_until_its_key_is_written_again(state, key, value, why):
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    state.apply_consent(1, key, value)
+    assert state.held == why
+    assert state.applied == 2
+    state.apply_consent(2, b"another-subject!", GIVEN)
+    assert state.held == why
+    state.apply_consent(3, key, PACKED if key == POLICY_KEY else None)
+    assert state.held is None
+
+
+def test_a_policy_with_a_recipient_that_has_no_inbox_holds():
+    state = TaskState(3, policy_reader(frozenset({"schools"})))
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    assert state.held == "unreadable-policy"
+    with pytest.raises(Fault, match="police"):
+        compile_policy(PACKED, frozenset({"schools"}))
+
+
+def test_marks_are_loaded_and_settled(state):
+    state.load_mark(b"moves;outbox.a.b;0", encode_mark(Mark(offset=4, n=1)))
+    state.settle(decided=8, fenced=2, moved={b"moves;outbox.a.b;0": Mark(offset=6, n=0)})
+    assert state.marks == {b"moves;outbox.a.b;0": Mark(offset=6, n=0)}
+    assert (state.decided, state.fenced) == (8, 2)
+
+
+def test_a_mark_that_cannot_be_read_is_a_fault(state):
+    with pytest.raises(BadRecord):
+        state.load_mark(b"moves;outbox.a.b;0", None)
+    with pytest.raises(BadRecord):
+        state.load_mark(b"moves;outbox.a.b;0", b"\x01")
