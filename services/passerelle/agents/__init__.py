@@ -1,0 +1,27 @@
+"""Agents: routes and joins across the departments' silos, on Faust (DESIGN §5a).
+
+A city's developer imports from here::
+
+    from passerelle.agents import AgentApp, NoRecipient, derived
+
+Nothing is connected and no Faust is imported by the pure parts (`lineage`, `rules`, `reading`, `state`, `testkit`).
+"""
+
+from typing import TYPE_CHECKING
+
+from passerelle.agents.lineage import Outbox, RuleFault, View, derived
+from passerelle.agents.rules import NoRecipient
+
+if TYPE_CHECKING:
+    from passerelle.agents.app import AgentApp, AgentsPlan
+
+__all__ = ["AgentApp", "AgentsPlan", "NoRecipient", "Outbox", "RuleFault", "View", "derived"]
+
+
+def __getattr__(name: str) -> object:
+    """Import Faust only for those who run it."""
+    if name in ("AgentApp", "AgentsPlan"):
+        from passerelle.agents import app
+
+        return getattr(app, name)
+    raise AttributeError(name)
