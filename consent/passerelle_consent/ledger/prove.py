@@ -1,0 +1,144 @@
+"""Prove from a published log: that an entry is in it, and that one size of it contains another.
+
+A proof is checked before it is handed out: whoever asks never gets one that does not verify.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from passerelle_consent.ledger import tiles, tree
+from passerelle_consent.ledger.checkpoint import Checkpoint, open_checkpoint
+from passerelle_consent.ledger.entries import Entry
+from passerelle_consent.ledger.faults import Invalid, Unclear
+from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
+
+MAGIC = "c2sp.org/tlog-proof@v1"
+PROOF_BYTES_MAX = 1 << 20
+"""An entry of 64 KiB in base64, 63 hashes and a note of 256 KiB fit with room."""
+
+_INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
+
+
+class NotInLog(Unclear):
+    """The log, as far as it is published, has no such entry."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InclusionProof:
+    """C2SP tlog-proof, with the entry itself as its extra data: enough to check it alone."""
+
+    index: int
+    entry: bytes
+    hashes: tuple[bytes, ...]
+    note: bytes
+    """The signed checkpoint, as published."""
+
+    def check(self, verifier: Verifier) -> tuple[Entry, Checkpoint]:
+        """Return the entry and the checkpoint that vouches for it. Raises `Invalid` or `Unclear`."""
+        checkpoint = open_checkpoint(self.note, verifier)
+        tree.verify_inclusion(
+            index=self.index,
+            size=checkpoint.size,
+            leaf=tree.leaf_hash(self.entry),
+            proof=self.hashes,
+            root_hash=checkpoint.root,
+        )
+        return Entry.parse(self.entry), checkpoint
+
+    def encode(self) -> bytes:
+        """Return the text of a ``.tlog-proof`` file."""
+        lines = [MAGIC, f"extra {_base64(self.entry)}", f"index {self.index}", *map(_base64, self.hashes), "", ""]
+        return "\n".join(lines).encode() + self.note
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Raises `Invalid`. A proof without the entry as its extra data is refused: ours always have it."""
+        head, separator, note = data.partition(b"\n\n")
+        if len(data) > PROOF_BYTES_MAX or not separator:
+            raise Invalid("not a tlog-proof")
+        try:
+            lines = head.decode("ascii").split("\n")
+            magic, extra, index, *hashes = lines if len(lines) >= len(("magic", "extra", "index")) else [""] * 3
+            entry = base64.b64decode(extra.removeprefix("extra "), validate=True)
+            proof = tuple(base64.b64decode(h, validate=True) for h in hashes)
+        except (UnicodeDecodeError, binascii.Error, ValueError):
+            raise Invalid("not a tlog-proof") from None
+        match = _INDEX.fullmatch(index)
+        if magic != MAGIC or match is None:
+            raise Invalid("not a tlog-proof")
+        result = cls(index=int(match[1]), entry=entry, hashes=proof, note=note)
+        if result.encode() != data:
+            raise Invalid("the tlog-proof is not in its canonical form")
+        return result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsistencyProof:
+    """The tree of ``new`` entries begins with the tree of ``old``."""
+
+    old: int
+    new: int
+    old_root: bytes
+    new_root: bytes
+    hashes: tuple[bytes, ...]
+
+
+def prove_inclusion(folder: Path, verifier: Verifier, index: int) -> InclusionProof:
+    """Prove that entry ``index`` is under the current checkpoint. Raises `NotInLog`, `Invalid`, `Unclear`."""
+    log = LogFolder(folder)
+    checkpoint, note = log.checkpoint(verifier)
+    if not 0 <= index < checkpoint.size:
+        raise NotInLog(f"there is no entry {index}: the log has {checkpoint.size}", where=str(folder))
+    number, offset = divmod(index, TILE_WIDTH)
+    width = min(TILE_WIDTH, checkpoint.size - number * TILE_WIDTH)
+    proof = InclusionProof(
+        index=index,
+        entry=log.bundle(Tile(level=None, index=number, width=width))[offset],
+        hashes=tuple(tree.inclusion_proof(index, checkpoint.size, log.source(checkpoint.size))),
+        note=note,
+    )
+    proof.check(verifier)
+    return proof
+
+
+def find(folder: Path, verifier: Verifier, ident: bytes) -> int:
+    """Index of the entry of this decision id (or other entry's id). Reads the bundles in turn. Raises `NotInLog`."""
+    log = LogFolder(folder)
+    checkpoint, _ = log.checkpoint(verifier)
+    quoted = b'"' + ident.hex().encode() + b'"'
+    for bundle in tiles.bundles(checkpoint.size):
+        for index, raw in enumerate(log.bundle(bundle), bundle.start):
+            # The id also stands in the entry that regards this one, so a hit is looked at.
+            if quoted in raw and Entry.parse(raw).ident == ident:
+                return index
+    raise NotInLog(f"no entry has the id {ident.hex()}", where=str(folder))
+
+
+def prove_consistency(folder: Path, verifier: Verifier, old: int, new: int | None = None) -> ConsistencyProof:
+    """Prove that the log at size ``new`` (default: now) begins with the log at size ``old``."""
+    log = LogFolder(folder)
+    checkpoint, _ = log.checkpoint(verifier)
+    new = checkpoint.size if new is None else new
+    if not 0 < old <= new <= checkpoint.size:
+        raise NotInLog(
+            f"no proof leads from size {old} to size {new}: the log has {checkpoint.size}", where=str(folder)
+        )
+    source = log.source(checkpoint.size)
+    if tree.root(checkpoint.size, source) != checkpoint.root:
+        raise Invalid("the tiles do not lead to the signed root", where=str(folder), hint="run: ledger verify")
+    roots = tree.root(old, source), tree.root(new, source)
+    hashes = tuple(tree.consistency_proof(old, new, source))
+    tree.verify_consistency(old=old, new=new, old_root=roots[0], new_root=roots[1], proof=hashes)
+    return ConsistencyProof(old=old, new=new, old_root=roots[0], new_root=roots[1], hashes=hashes)
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -1,0 +1,142 @@
+"""Publish what is integrated: tiles, bundles and last the checkpoint, into a folder that any web server can serve.
+
+How far the folder is, its own checkpoint tells: nothing else has to be kept in step with it. So a publication that was
+cut off is taken up at the next, and a folder that was taken away is written anew from the database.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from passerelle_consent.ledger import tiles, tree
+from passerelle_consent.ledger.checkpoint import Checkpoint
+from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.folder import CHECKPOINT, Absent, LogFolder
+from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.store import Head, Reader
+from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
+from passerelle_schemas.faults import Fault
+
+
+class PublishFault(Fault):
+    """The folder cannot be written now. Nothing is lost: the next publication takes it up."""
+
+
+class Publisher(Protocol):
+    """Where checkpoints go."""
+
+    def publish(self, reader: Reader, head: Head) -> None:
+        """Make ``head`` and all that it needs public; may be called again with the same."""
+
+
+class FolderPublisher:
+    """A folder, and beside it a staging folder on the same file system, which holds drafts and a lock."""
+
+    def __init__(self, folder: Path, verifier: Verifier) -> None:
+        self._folder = folder
+        self._staging = folder.with_name(f".{folder.name}.staging")
+        self._verifier = verifier
+        self._published: Checkpoint | None = None
+
+    def publish(self, reader: Reader, head: Head) -> None:
+        """Raises `PublishFault`; `Invalid` when the folder holds a history that the database does not have."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._staging.mkdir(exist_ok=True)
+            with self._locked():
+                before = self._agreed(reader, head.checkpoint)
+                if before == head.checkpoint:
+                    return
+                since = before.size if before else 0
+                self._write_tiles(reader, head.checkpoint.size, since)
+                self._replace(CHECKPOINT, head.note)
+                _sync(self._folder)
+                self._published = head.checkpoint
+                self._drop_outgrown(head.checkpoint.size, since)
+        except OSError as exc:
+            raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
+
+    def write_key(self) -> Path:
+        """Write the verifier key beside the folder, ``<folder>.vkey``, and return its path."""
+        path = self._folder.with_suffix(".vkey")
+        self._staging.mkdir(parents=True, exist_ok=True)
+        draft = self._draft(f"{self._verifier.encode()}\n".encode())
+        draft.replace(path)
+        return path
+
+    def _agreed(self, reader: Reader, current: Checkpoint) -> Checkpoint | None:
+        """Return the folder's checkpoint, once it is shown to be of this history."""
+        log = LogFolder(self._folder)
+        try:
+            published, _ = log.checkpoint(self._verifier)
+        except Absent:
+            return None
+        if published == self._published:
+            return published
+        hint = f"an older database was restored? move {self._folder} away only if you know why"
+        if published.size > current.size:
+            raise Invalid("is ahead of the database", where=f"{self._folder}/{CHECKPOINT}", hint=hint)
+        if tree.root(published.size, tiles.source_of(reader.tile)) != published.root:
+            raise Invalid("is not of the database's history", where=f"{self._folder}/{CHECKPOINT}", hint=hint)
+        return published
+
+    def _write_tiles(self, reader: Reader, size: int, since: int) -> None:
+        touched: set[Path] = {self._folder}
+        for bundle in tiles.bundles(size, since):
+            entries = reader.bodies(bundle.start, bundle.start + bundle.width)
+            touched |= self._replace(bundle.path, tiles.pack(entries))
+        for tile in tiles.hash_tiles(size, since):
+            assert tile.level is not None, "hash_tiles yields no bundles"  # noqa: S101 - an invariant, for mypy
+            hashes = reader.tile(tile.level, tile.index)[: tile.width * tree.HASH_BYTES]
+            touched |= self._replace(tile.path, hashes)
+        # Names must be on disk before the checkpoint that needs them.
+        for folder in sorted(touched):
+            _sync(folder)
+
+    def _replace(self, name: str, data: bytes) -> set[Path]:
+        """Write a file so that a reader sees all of it or none; return the folders whose names changed."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._draft(data).replace(path)
+        return {folder for folder in path.parents if folder.is_relative_to(self._folder)}
+
+    def _draft(self, data: bytes) -> Path:
+        draft = self._staging / "draft"
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return draft
+
+    def _drop_outgrown(self, size: int, since: int) -> None:
+        """Remove partial tiles whose full tile is published (tlog-tiles, "Partial Tiles", allows it)."""
+        levels: list[int | None] = [None, *range(tiles.LEVELS)]
+        for level in levels:
+            index = (since >> TILE_HEIGHT * (level or 0)) // TILE_WIDTH
+            if index < (size >> TILE_HEIGHT * (level or 0)) // TILE_WIDTH:
+                partials = (self._folder / Tile(level=level, index=index, width=1).path).parent
+                if partials.is_dir():
+                    for partial in partials.iterdir():
+                        partial.unlink()
+                    partials.rmdir()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One publisher at a time. It dies with its process; a stopped one lets the others wait, not overtake."""
+        with (self._staging / "lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PublishFault("another integrator is publishing", where=str(self._folder)) from None
+            yield
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

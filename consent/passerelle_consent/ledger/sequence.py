@@ -1,0 +1,174 @@
+"""From the records of `decisions` and `consent.journal` to drafts of entries, in their order. Pure.
+
+A draft is an entry before its commitments. Two rules give the ledger an order that an auditor can reason about:
+
+1. *A cause stands before its effects.* What is new in the journal is read after the ends of `decisions` were noted, so
+   a permit does not stand before the consent that made it.
+2. *After `fenced`, nothing.* A `fenced` or `erased` entry waits until every decision that was committed before it
+   could be read has been integrated. The gate wrote all that was decided on the old standing before it let the fence
+   be seen (DESIGN §7), so no permit under the withdrawn agreement can follow. What the same subject does next waits
+   behind it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from passerelle_consent.ledger.commitments import Committed, private_part
+from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.policy.decide import Reason
+from passerelle_consent.wire import DecisionBatch, DecisionRecord, FlowUse, JournalEntry, JournalType
+
+UNPROVEN_SUBJECT = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNKNOWN_FLOW, Reason.WRONG_TYPE, Reason.UNREADABLE})
+"""Denied before anybody looked whether such a subject exists: its ref may be garbage. It gets a throw-away key, so
+that garbage cannot fill the table of keys."""
+
+BARRIERS = frozenset({JournalType.FENCED, JournalType.ERASED})
+
+Ends: TypeAlias = Mapping[int, int]
+"""Partition → the offset after its last record."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """An entry to be, without commitments."""
+
+    type: EntryType
+    ident: bytes
+    time_ms: int
+    names: Mapping[str, object]
+    """The entry's other fields, by name; shared between drafts of one flow."""
+    subject: bytes | None = None
+    """Subject ref; it goes into the private part and nowhere else."""
+    private: bytes = b""
+    proven: bool = True
+    """Whether the subject is known to exist, so that a key may be kept for it."""
+
+    @property
+    def commits(self) -> bool:
+        """Whether the entry carries commitments. Every decision does, else their absence would tell."""
+        return self.subject is not None or self.type is EntryType.DECISION
+
+    def entry(self, committed: Committed | None) -> Entry:
+        """Finish the entry. Raises `Invalid`."""
+        ident = "decision" if self.type is EntryType.DECISION else "id"
+        return Entry(
+            type=self.type,
+            time_ms=self.time_ms,
+            subject_commit=committed.subject_commit if committed else None,
+            body_commit=committed.body_commit if committed else None,
+            **{ident: self.ident, **self.names},  # type: ignore[arg-type]
+        )
+
+
+def drafts_of_decisions(batch: DecisionBatch) -> Iterator[Draft]:
+    """One draft for each decision, in order."""
+    unknown = {"policy": batch.policy, "agreements": ()}
+    names = [{"policy": batch.policy, **_flow_names(flow)} for flow in batch.flows]
+    for record in batch.decisions:
+        shared = names[record.flow] if record.flow >= 0 else unknown
+        yield Draft(
+            type=EntryType.DECISION,
+            ident=record.id,
+            time_ms=record.at_ms,
+            names={**shared, "verdict": record.verdict, "reason": record.reason},
+            subject=record.subject,
+            private=_private_of(record),
+            proven=record.subject is not None and record.reason not in UNPROVEN_SUBJECT,
+        )
+
+
+def _flow_names(flow: FlowUse) -> dict[str, object]:
+    return {
+        "flow": flow.flow,
+        "recipient": flow.recipient,
+        "purpose": flow.purpose,
+        "agreements": flow.agreements,
+    }
+
+
+def _private_of(record: DecisionRecord) -> bytes:
+    """What was released follows from the policy, the flow and what was withheld."""
+    return private_part(
+        subject=record.subject and record.subject.hex(),
+        withheld=list(record.withheld),
+        origin=record.origin and record.origin.text(),
+    )
+
+
+def draft_of_journal(entry: JournalEntry) -> Draft:
+    """Draft one change that the consent service recorded."""
+    names = {
+        "agreements": entry.agreements or None,
+        "recipient": entry.recipient,
+        "department": entry.department,
+        "policy": entry.policy,
+        "regarding": entry.regarding,
+    }
+    return Draft(
+        type=EntryType(entry.type.value),
+        ident=entry.id,
+        time_ms=entry.at_ms,
+        names=names,
+        subject=entry.subject,
+        private=private_part(subject=entry.subject and entry.subject.hex()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalRecord:
+    """A journal entry and where it was read."""
+
+    partition: int
+    offset: int
+    entry: JournalEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A journal entry that waits. ``until`` is unknown until the ends of `decisions` are noted again."""
+
+    record: JournalRecord
+    until: Ends | None = None
+
+    def due(self, reached: Ends) -> bool:
+        """Whether every decision that had to come first is integrated."""
+        return self.until is not None and all(reached.get(p, 0) >= end for p, end in self.until.items())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """The journal entries that were read and are not integrated yet, in the order of reading."""
+
+    held: tuple[Held, ...] = ()
+
+    def noted(self, decision_ends: Ends) -> "Waiting":
+        """Give those without a bound the ends that were noted after they were read."""
+        return Waiting(held=tuple(replace(h, until=decision_ends) if h.until is None else h for h in self.held))
+
+    def arrange(self, records: Iterable[JournalRecord]) -> tuple[list[JournalRecord], "Waiting"]:
+        """Split what was read: what goes in now, and all that waits (barriers, and what follows for their subject)."""
+        now, held = [], list(self.held)
+        behind = {h.record.entry.subject for h in held} - {None}
+        for record in records:
+            subject = record.entry.subject
+            if record.entry.type not in BARRIERS and subject not in behind:
+                now.append(record)
+                continue
+            held.append(Held(record=record))
+            if subject is not None:
+                behind.add(subject)
+        return now, Waiting(held=tuple(held))
+
+    def release(self, reached: Ends) -> tuple[list[JournalRecord], "Waiting"]:
+        """Split into those that are due once decisions up to ``reached`` are integrated, and the rest."""
+        due = [h.record for h in self.held if h.due(reached)]
+        return due, Waiting(held=tuple(h for h in self.held if not h.due(reached)))
+
+    def resume_at(self, positions: Ends) -> dict[int, int]:
+        """Where to read the journal again after a crash: never past an entry that waits."""
+        result = dict(positions)
+        for held in self.held:
+            at = result.get(held.record.partition, held.record.offset)
+            result[held.record.partition] = min(at, held.record.offset)
+        return result
