@@ -1,6 +1,7 @@
 """An administrator's connection to the cluster, with an end to every wait."""
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from passerelle_schemas.faults import Fault
@@ -67,15 +68,18 @@ def _answers(client: "AdminClient") -> bool:
     return True
 
 
+def api() -> Any:
+    """The module ``confluent_kafka.admin``: heavy to import, and its re-exports are not declared to type checkers."""
+    return import_module("confluent_kafka.admin")
+
+
 def answer(future: Any, doing: str) -> Any:
     """Wait for one result. Raises `Fault` naming what was being done, in place of librdkafka's own errors."""
-    from concurrent.futures import TimeoutError as FutureTimeoutError
-
     from confluent_kafka import KafkaException
 
     try:
         return future.result(timeout=ANSWER_SECONDS_MAX)
     except KafkaException as exc:
         raise Fault(f"{doing}: the broker says {exc.args[0].str()}") from None
-    except FutureTimeoutError:
+    except TimeoutError:  # from Python 3.11 on, a future's as well
         raise Unreachable(f"{doing}: no answer in {ANSWER_SECONDS_MAX:.0f} s", hint="passerelle kafka status") from None

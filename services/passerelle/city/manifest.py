@@ -1,0 +1,172 @@
+"""The manifest: one file that says what a city is. Everything on the broker follows from it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from passerelle.keys import key_bytes
+from passerelle.pseudonyms import CITY_KEY_BYTES, DEPARTMENT_KEY_BYTES, Keyring
+from passerelle_schemas.catalogue import Text
+from passerelle_schemas.documents import Document, DocumentFault
+
+if TYPE_CHECKING:
+    from passerelle.config import Home
+    from passerelle_consent.policy.bundle import PolicyBundle
+
+PARTITIONS_MAX = 1_000
+"""Each is a producer and some threads of the gate; more than this needs more than one city."""
+
+RESERVED = frozenset({"admin", "broker", "controller", "gate", "consent", "ledger", "observer", "agents"})
+"""Principals of the bus itself: a department of that name would have their rights."""
+
+DAY_MS = 86_400_000
+# The longest month and year: what must be kept for a month is not deleted on the 29th day.
+UNIT_DAYS = {"D": 1, "W": 7, "M": 31, "Y": 366}
+FOREVER_MS = -1
+"""Kafka's word for it."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Retention = Annotated[str, Field(pattern=r"^(forever|P(\d+[DWMY])+)$")]
+KeyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(/[a-z][a-z0-9-]*)*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Department(_Section):
+    """A data controller of the city."""
+
+    id: Slug
+    name: Text
+
+
+class AgentsApp(_Section):
+    """An app of agents: a Python module with an `AgentApp` named ``city``."""
+
+    id: Slug
+    module: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+
+    @property
+    def principal(self) -> str:
+        """Its principal, and its consumer group."""
+        return f"agents.{self.id}"
+
+
+class _Directories(_Section):
+    contracts: Path
+    flows: Path
+    agreements: Path
+
+
+class Retentions(_Section):
+    """How long each kind of topic keeps its records, as written."""
+
+    exchange: Retention = "P3D"
+    inbox: Retention = "P30D"
+    decisions: Retention = "P90D"
+    journal: Retention = "forever"
+    dead_letters: Retention = "P90D"
+
+
+class KeyNames(_Section):
+    """Names of key files, relative to the home's ``keys`` folder."""
+
+    city: KeyName = "city"
+    departments: KeyName = "departments"
+
+
+class _File(_Section):
+    id: Slug
+    name: Text
+    origin: str = Field(pattern=r"^[a-z0-9.-]+(/[A-Za-z0-9._-]+)*$")
+    partitions: int = Field(default=12, ge=1, le=PARTITIONS_MAX)
+    directories: _Directories
+    departments: tuple[Department, ...] = Field(min_length=1)
+    agents: tuple[AgentsApp, ...] = ()
+    observer: bool = False
+    retention: Retentions = Retentions()
+    keys: KeyNames = KeyNames()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A city, as its manifest says; folders are absolute."""
+
+    path: Path
+    id: str
+    name: Text
+    origin: str
+    partitions: int
+    contracts: Path
+    flows: Path
+    agreements: Path
+    departments: tuple[Department, ...]
+    agents: tuple[AgentsApp, ...]
+    observer: bool
+    """Whether a principal exists that reads everything and counts: in a demonstration, and nowhere else."""
+    retention: Retentions
+    keys: KeyNames
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a manifest. Raises `DocumentFault` with file and line of every problem."""
+        document = Document(path)
+        file = document.parse(_File)
+        problems = list(_problems(document, file))
+        if problems:
+            raise DocumentFault(problems)
+        folders = {name: (path.parent / folder).resolve() for name, folder in file.directories}
+        fields = {name: value for name, value in file if name != "directories"}
+        return cls(path=path, **fields, **folders)
+
+    @property
+    def department_ids(self) -> tuple[str, ...]:
+        """In the manifest's order."""
+        return tuple(d.id for d in self.departments)
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Everyone who connects to the broker, its own users aside."""
+        apps = (app.principal for app in self.agents)
+        return (*self.department_ids, "gate", "consent", "ledger", *apps, *(("observer",) if self.observer else ()))
+
+    def policy_bundle(self) -> "PolicyBundle":
+        """The city's policy. Raises `DocumentFault` with file and line of every problem in any of its files."""
+        from passerelle.city.lint import checked
+
+        return checked(self)
+
+    def city_key(self, home: "Home") -> bytes:
+        """The key of the subject refs, made at first use. Raises `KeyFault`."""
+        return key_bytes(home.keys, self.keys.city, CITY_KEY_BYTES)
+
+    def keyring(self, home: "Home") -> Keyring:
+        """Every department's key, made at first use. Raises `KeyFault`."""
+        names: Mapping[str, str] = {d: f"{self.keys.departments}/{d}" for d in self.department_ids}
+        return Keyring({d: key_bytes(home.keys, name, DEPARTMENT_KEY_BYTES) for d, name in names.items()})
+
+
+def _problems(document: Document, file: _File) -> Iterator[str]:
+    listed = {"departments": [d.id for d in file.departments], "agents": [a.id for a in file.agents]}
+    for section, ids in listed.items():
+        for i, name in enumerate(ids):
+            if name in ids[:i]:
+                yield document.problem((section, i, "id"), f"{name} is listed twice")
+    for i, department in enumerate(file.departments):
+        if department.id in RESERVED:
+            yield document.problem(("departments", i, "id"), f"{department.id} is a principal of the bus itself")
+    for name, folder in file.directories:
+        if not (document.path.parent / folder).is_dir():
+            yield document.problem(("directories", name), f"{folder} is not a folder")
+
+
+def retention_ms(text: str) -> int:
+    """Milliseconds of ``P30D``, ``P1Y6M``, ``forever`` (-1, as Kafka says it); months and years at their longest."""
+    if text == "forever":
+        return FOREVER_MS
+    return sum(int(n) * UNIT_DAYS[unit] for n, unit in re.findall(r"(\d+)([DWMY])", text)) * DAY_MS
