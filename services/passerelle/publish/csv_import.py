@@ -90,21 +90,24 @@ class CsvImport:
     complete: Complete | None = None
 
     async def run(self, producer: Publishes, subjects: Subjects) -> AsyncIterator[Outcome]:
-        """Publish, yielding one outcome a row as it is known. Raises `CsvFault`, `PublishFault`, `LinkFault`."""
+        """Publish, yielding one outcome a row; of each batch the published first, then the others by row.
+
+        Raises `CsvFault`, `PublishFault` (the broker), `LinkFault`.
+        """
         rows = read_rows(self.path, self.mapping.columns(), self.mapping.delimiter)
         for batch in _batches(rows, BATCH_ROWS):
             readable = [r for r in batch if isinstance(r, Row)]
-            for unreadable in batch:
-                if not isinstance(unreadable, Row):
-                    yield unreadable
+            stopped: list[Rejected | BrokenOff] = [r for r in batch if not isinstance(r, Row)]
             prepared: list[Prepared] = []
             for result in self._prepare(producer, readable, await subjects.find([r.cells for r in readable])):
                 if isinstance(result, Rejected):
-                    yield result
+                    stopped.append(result)
                 else:
                     prepared.append(result)
             async for p in producer.publish_all(prepared):
                 yield Published(row=p.tag, topic=p.topic, partition=p.partition, offset=p.offset)
+            for outcome in sorted(stopped, key=lambda o: o.row):
+                yield outcome
 
     def _prepare(
         self, producer: Publishes, rows: Sequence[Row], found: Sequence[bytes | CellProblem]
@@ -136,8 +139,7 @@ class CsvImport:
 
     def _column_named_in(self, problem: str) -> str | None:
         """Return the column behind the field that a contract's complaint names."""
-        words = problem.split()
-        return next((c.column for name, c in self.mapping.fields.items() if name in words), None)
+        return next((c.column for name, c in self.mapping.fields.items() if f"field {name} " in f"{problem} "), None)
 
 
 def event_id(publication: str, row: int) -> str:
