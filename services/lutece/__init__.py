@@ -1,0 +1,1 @@
+"""Lutèce, the demonstration city: its agents, its people, and a day in it."""

@@ -35,6 +35,7 @@ class Choice:
     """The citizen's pseudonym at the desk that speaks for them."""
     agreement: str
     notice: int
+    by: str
     recipient: str
     at_recipient: bytes = field(repr=False)
     partition: int
@@ -147,14 +148,14 @@ async def change_minds(
         made.append(withdrawal)
         if rng.random() < 0.5:  # noqa: PLR2004 - half of them
             withdrawal.end = await ends.log(choice.recipient, choice.partition)
-            await desk.say(choice.at_desk, choice.agreement, "give", by="subject", notice=choice.notice)
+            await desk.say(choice.at_desk, choice.agreement, "give", by=choice.by, notice=choice.notice)
             standing.insert(0, choice)
     return made
 
 
 async def _withdraw(desk: Desk, ends: InboxEnds, choice: Choice) -> Withdrawal:
     asked = time.perf_counter()
-    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw", by="subject")
+    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw", by=choice.by)
     await desk.acknowledged(answer)
     fence_ms = (time.perf_counter() - asked) * 1000
     first = await ends.stable(choice.recipient, choice.partition)

@@ -1,0 +1,202 @@
+"""The day itself: departments publish, citizens speak, and some change their minds while traffic runs."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from lutece import opinions, reports
+from lutece.citizens import SEED, Citizen, Population
+from lutece.day import DayCounts, DayEvent
+from lutece.pace import Pace, Paced
+from lutece.stage import DESK, Stage
+from lutece.voices import Choice, Desk, InboxEnds, Withdrawal, change_minds
+from passerelle.publish.csv_import import CsvImport, Tally
+from passerelle.publish.link import LinkClient
+from passerelle.publish.mapping import CellProblem, load_mapping
+from passerelle.publish.producer import DepartmentProducer, Outgoing
+from passerelle.publish.subjects import Cells
+
+DAY_COUNTS = DayCounts(reports=1_500, moves=300, canteen=250, births=40, frail=60, badges=60)
+EVENTS_PER_SECOND = 150
+"""The day's own pace: some 2,500 events in 17 s."""
+ROWS_PER_SECOND = 700
+"""A file's pace: below what one agent worker and two gate workers do on two cores that they share with the rest."""
+
+VOICES = 6
+WITHDRAWALS_PER_VOICE_MAX = 60
+
+
+@dataclass(kw_only=True)
+class Day:
+    """What was published and said."""
+
+    published: int = 0
+    tallies: list[Tally] = field(default_factory=list)
+    withdrawals: list[Withdrawal] = field(default_factory=list)
+
+
+Pseudonyms = Mapping[str, Sequence[bytes]]
+"""Department → its pseudonyms, by citizen number."""
+
+
+def play(city: Stage, people: Population, events: Sequence[DayEvent], files: Sequence[Path], console: Console) -> Day:
+    """Play the day to its end. Raises `Fault`; of several at once, the first."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        try:
+            return asyncio.run(_Play(city, people, events, files, progress).run())
+        except* Exception as group:
+            first: BaseException = group
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
+
+
+class _Play:
+    def __init__(
+        self,
+        city: Stage,
+        people: Population,
+        events: Sequence[DayEvent],
+        files: Sequence[Path],
+        progress: Progress,
+    ) -> None:
+        self._city = city
+        self._people = people
+        self._events = events
+        self._files = files
+        self._progress = progress
+        self._reporters = reports.Reporters(people)
+        self._day = Day()
+
+    async def run(self) -> Day:
+        departments = sorted({e.department for e in self._events})
+        linked = await self._link(departments)
+        async with AsyncExitStack() as open_:
+            desk = await open_.enter_async_context(Desk(self._city.consent_url, self._city.token(DESK), DESK))
+            producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
+            choices = await self._speak(desk, linked[DESK])
+            ends = open_.enter_context(InboxEnds(self._city.access("observer")))
+            over = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                voices = [
+                    group.create_task(self._voice(desk, ends, choices[n::VOICES], n, over)) for n in range(VOICES)
+                ]
+                await self._publish(producers, linked)
+                over.set()
+            self._day.withdrawals = [w for voice in voices for w in voice.result()]
+        return self._day
+
+    def _producer(self, department: str) -> DepartmentProducer:
+        return DepartmentProducer(self._city.access(department), department, self._city.bundle.catalogue)
+
+    async def _link(self, departments: Sequence[str]) -> Pseudonyms:
+        """Each department that publishes links the citizens that it knows: here, all of them."""
+        bar = self._progress.add_task("linking citizens to their departments", total=len(departments))
+        linked: dict[str, list[bytes]] = {}
+        identities = [c.identity for c in self._people.citizens]
+        for department in departments:
+            async with LinkClient(self._city.consent_url, self._city.token(department), department) as client:
+                linked[department] = await client.link(identities)
+            self._progress.advance(bar)
+        return linked
+
+    async def _speak(self, desk: Desk, at_desk: Sequence[bytes]) -> list[Choice]:
+        said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED)
+        bar = self._progress.add_task(
+            "citizens give, object; officers open overrides", total=len(said.opinions) + len(said.overrides)
+        )
+        await opinions.speak(desk, said, at_desk, lambda: self._progress.advance(bar))
+        return opinions.choices(said, at_desk, self._city.keyring, DESK, self._city.manifest.partitions)
+
+    def _contacts(self) -> list[Citizen]:
+        """Who filed one of the day's reports and left a contact."""
+        filed = (e for e in self._events if e.type == "citizen-desk.report-filed.v1")
+        return [e.citizen for e in filed if e.value["reporter_email"]]
+
+    async def _voice(
+        self, desk: Desk, ends: InboxEnds, choices: Sequence[Choice], number: int, over: asyncio.Event
+    ) -> list[Withdrawal]:
+        return await change_minds(desk, ends, choices, seed=SEED + number, until=over, most=WITHDRAWALS_PER_VOICE_MAX)
+
+    async def _publish(self, producers: Mapping[str, DepartmentProducer], linked: Pseudonyms) -> None:
+        pace = Pace(EVENTS_PER_SECOND)
+        bar = self._progress.add_task("departments publish the day's events", total=len(self._events))
+        async with asyncio.TaskGroup() as group:
+            for department, producer in producers.items():
+                own = [e for e in self._events if e.department == department]
+                group.create_task(self._publish_day(Paced(producer, pace), own, linked[department], bar))
+            group.create_task(self._publish_files(producers[DESK], linked[DESK]))
+
+    async def _publish_day(
+        self, producer: Paced, events: Iterable[DayEvent], pseudonyms: Sequence[bytes], bar: TaskID
+    ) -> None:
+        prepared = (
+            producer.prepare(
+                Outgoing(
+                    type=e.type,
+                    pseudonym=pseudonyms[e.citizen.number],
+                    value=e.value,
+                    event_id=e.event_id,
+                    time=e.time,
+                )
+            )
+            for e in events
+        )
+        async for _ in producer.publish_all(prepared):
+            self._day.published += 1
+            self._progress.advance(bar)
+
+    async def _publish_files(self, producer: DepartmentProducer, pseudonyms: Sequence[bytes]) -> None:
+        """One file after the other; each is a publication of its own, even the same file given twice."""
+        mapping, _ = load_mapping(reports.MAPPING, self._city.bundle.catalogue)
+        paced = Paced(producer, Pace(ROWS_PER_SECOND))
+        for number, file in enumerate(self._files, 1):
+            bar = self._progress.add_task(f"publishing {file.name}", total=None)
+            tally = Tally()
+            self._day.tallies.append(tally)
+            source = CsvImport(
+                path=file,
+                mapping=mapping,
+                publication=f"demonstration-{number}",
+                now=lambda: datetime.now(UTC),
+                complete=self._reporters.complete,
+            )
+            async for outcome in source.run(paced, _Reported(self._reporters, pseudonyms)):
+                tally.add(outcome)
+                self._progress.advance(bar)
+            self._day.published += tally.published
+            self._progress.update(bar, total=tally.input_rows)
+            self._report(file, tally)
+
+    def _report(self, file: Path, tally: Tally) -> None:
+        for rejected in tally.shown:
+            self._progress.console.print(f"  {file}: row {rejected.row}, {rejected.column}: {rejected.problem}")
+        if tally.rejected > len(tally.shown):
+            self._progress.console.print(f"  {file}: {tally.rejected - len(tally.shown)} more rows were rejected")
+        if tally.broken:
+            self._progress.console.print(f"  {file}: row {tally.broken.row}: {tally.broken.problem}")
+
+
+class _Reported:
+    """Finds who filed each report (`passerelle.publish.subjects.Subjects`)."""
+
+    def __init__(self, reporters: reports.Reporters, pseudonyms: Sequence[bytes]) -> None:
+        self._reporters = reporters
+        self._pseudonyms = pseudonyms
+
+    async def find(self, batch: Sequence[Cells]) -> list[bytes | CellProblem]:
+        """The desk's pseudonym of each row's reporter."""
+        return [self._pseudonyms[self._reporters.of(cells["id_dmr"]).number] for cells in batch]

@@ -1,0 +1,122 @@
+"""Set the demonstration up: a home of its own, the broker, what the manifest wants, and the running components."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from passerelle.city.apply import City
+from passerelle.city.broker import Broker
+from passerelle.city.components import Component, Supervisor
+from passerelle.city.desired import Desired
+from passerelle.city.manifest import Manifest
+from passerelle.city.node import HOST, free_port
+from passerelle.config import Home, KafkaAccess, Settings
+from passerelle.keys import secret
+from passerelle.pseudonyms import Keyring
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_schemas.faults import Fault
+from passerelle_schemas.topics import DECISIONS, EXCHANGE
+
+MARKER = "demonstration"
+"""A file in the home that says: this is the demonstration's, it may be wiped."""
+
+DESK = "citizen-desk"
+"""The department that speaks to the consent service for citizens."""
+
+GATE_WORKERS = ("gate-1", "gate-2")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The city, up and running."""
+
+    settings: Settings
+    manifest: Manifest
+    bundle: PolicyBundle
+    keyring: Keyring
+    broker: Broker
+    supervisor: Supervisor
+    consent_url: str
+    wanted: Desired
+
+    @property
+    def home(self) -> Home:
+        """Where keys, stores and logs stand."""
+        return self.settings.home
+
+    def access(self, principal: str) -> KafkaAccess:
+        """A principal's way into the broker."""
+        return self.broker.access(principal)
+
+    def observed_topics(self) -> list[str]:
+        """What shows who shared what: outboxes, proposals, decisions, deliveries, dead letters."""
+        shown = ("outbox.", "inbox.", "deadletter.", EXCHANGE, DECISIONS)
+        return sorted(name for name in self.wanted.topics if name.startswith(shown))
+
+    def token(self, principal: str) -> str:
+        """A principal's bearer token at the consent service."""
+        return secret_token(self.home, principal)
+
+
+def secret_token(home: Home, principal: str) -> str:
+    """The token file of a principal."""
+    return secret(home.keys, f"tokens/{principal}")
+
+
+def wipe(home: Home) -> None:
+    """Start anew: remove what an earlier demonstration left. Raises `Fault` for a home that is somebody's own."""
+    if home.root.exists() and any(home.root.iterdir()) and not (home.root / MARKER).exists():
+        raise Fault(
+            "this home is no demonstration's and is left alone",
+            where=str(home.root),
+            hint="PASSERELLE_HOME=.passerelle-demo make demo",
+        )
+    left = Broker.find(home)
+    if left is not None:
+        left.down()
+    for folder in (home.keys, home.kafka, home.store, home.run):
+        shutil.rmtree(folder, ignore_errors=True)
+    home.root.mkdir(parents=True, exist_ok=True)
+    (home.root / MARKER).touch()
+
+
+@contextmanager
+def stage(settings: Settings, say: Say) -> Iterator[Stage]:
+    """Bring the city up, and down again however the block ends."""
+    wipe(settings.home)
+    manifest = Manifest.load(settings.manifest_path)
+    bundle = manifest.policy_bundle()
+    keyring = manifest.keyring(settings.home)
+    broker = Broker.up(settings.home, settings.manifest_path.parent / "kafka", progress=say)
+    try:
+        say("applying the manifest: topics, users, rights")
+        city = City(manifest=manifest, home=settings.home, admin=broker.access())
+        city.apply()
+        port = free_port()
+        with Supervisor(home=settings.home, environ={"PASSERELLE_MANIFEST": str(settings.manifest_path)}) as supervisor:
+            say("starting the consent service, the ledger, two gate workers and the agents")
+            supervisor.start(*_components(port))
+            yield Stage(
+                settings=settings,
+                manifest=manifest,
+                bundle=bundle,
+                keyring=keyring,
+                broker=broker,
+                supervisor=supervisor,
+                consent_url=f"http://{HOST}:{port}",
+                wanted=city.wanted(),
+            )
+            say("stopping what was started")
+    finally:
+        broker.down()
+
+
+def _components(consent_port: int) -> Iterator[Component]:
+    yield Component(name="consent", arguments=("consent", "serve", "--port", str(consent_port)))
+    yield Component(name="ledger", arguments=("ledger", "integrate"))
+    for worker in GATE_WORKERS:
+        yield Component(name=worker, arguments=("gate", "run", "--worker", worker))
+    yield Component(name="agents", arguments=("agents", "run", "lutece.agents"))
