@@ -29,8 +29,12 @@ from passerelle_consent.ledger.vault import Vault
 from passerelle_consent.wire import decode_decisions, decode_journal
 from passerelle_schemas.faults import Fault
 
-LEASE_MS = 10_000
-"""Past any pause of a healthy step. A leader that dies is followed after this; one that resigns, at once."""
+LEASE_MS = 5_000
+"""Past any pause of a healthy step. A leader that dies is followed after this; one that resigns, at once. A leader that
+was only slow finds its term over and commits nothing."""
+
+RENEW_MS = 1_500
+"""An idle leader renews its lease this often: three times before it would end."""
 
 STEP_BYTES_MAX = 1 << 20
 """Of one topic in one transaction: some ten thousand decisions, so that a backlog is integrated in commits of less
@@ -99,7 +103,10 @@ class Integrator:
         self._holder = holder
         self._clock = clock or Clock()
         self._lease: Lease | None = None
+        self._renewed_ms = 0
         self._waiting = Waiting()
+        self._unpublished = True
+        self._size = 0
 
     # --- the component ------------------------------------------------------------------------------------------
 
@@ -128,21 +135,23 @@ class Integrator:
 
     def start(self) -> bool:
         """Take the lead, publish what was integrated, and go to the stored offsets. False when another leads."""
+        self._lease = None
         now = self._clock.now_ms()
         with self._store.writing() as db:
-            self._lease = db.lead(self._holder, now, now + LEASE_MS)
-            if self._lease is None:
+            lease = db.lead(self._holder, now, now + LEASE_MS)
+            if lease is None:
                 return False
             if (head := db.head()) is None:
                 db.add_checkpoint(self._sign(RightEdge()), now)
             else:
                 self._edge(db, head)
-        self._waiting = Waiting()
+            self._size = head.checkpoint.size if head else 0
         with self._store.reading() as db:
             positions = db.positions(self._decisions.topic), db.positions(self._journal.topic)
         self.publish()
         self._decisions.start(positions[0])
         self._journal.start(positions[1])
+        self._waiting, self._lease, self._renewed_ms = Waiting(), lease, now
         return True
 
     def resign(self) -> None:
@@ -162,7 +171,8 @@ class Integrator:
         except BaseException:
             self._lease = None  # offsets in memory are ahead of the store: `start` goes back to it
             raise
-        self.publish()
+        if self._unpublished:
+            self.publish()
         if step.decisions or step.journal:
             _log.info(
                 "integrated",
@@ -175,9 +185,11 @@ class Integrator:
 
     def publish(self) -> None:
         """Publish the last checkpoint; nothing happens when that is done."""
+        self._unpublished = True
         with self._store.reading() as db:
             if (head := db.head()) is not None:
                 self._publisher.publish(db, head)
+        self._unpublished = False
 
     def _forget(self, fault: Fault) -> None:
         if not isinstance(fault, PublishFault):
@@ -206,8 +218,14 @@ class Integrator:
     def _commit(
         self, now: list[JournalRecord], decisions: list[Draft], due: list[JournalRecord], waiting: Waiting
     ) -> tuple[int, int]:
-        """Write everything in one transaction; return the size and how many journal entries were new."""
+        """Write everything in one transaction; return the size and how many journal entries were new.
+
+        With nothing to write, only the lease and the offsets are renewed, now and then: offsets also move behind
+        markers of transactions, and must not lag behind the topic's retention.
+        """
         signed_ms = self._clock.now_ms()
+        if not (now or decisions or due) and signed_ms - self._renewed_ms < RENEW_MS:
+            return self._size, 0
         with self._store.writing() as db:
             db.renew(self._led(), signed_ms + LEASE_MS)
             head = db.head()
@@ -219,6 +237,8 @@ class Integrator:
             size = self._append(db, head, drafts, signed_ms) if drafts else head.checkpoint.size
             db.put_positions(self._decisions.topic, self._decisions.positions)
             db.put_positions(self._journal.topic, waiting.resume_at(self._journal.positions))
+        self._renewed_ms, self._size = signed_ms, size
+        self._unpublished |= bool(drafts)
         return size, len(before) + len(after)
 
     def _append(self, db: Writer, head: Head, drafts: list[Draft], signed_ms: int) -> int:

@@ -57,7 +57,7 @@ class Verification:
     """Files beyond the checkpoint: published for the next one, which is not there yet. Not judged."""
 
 
-def verify(folder: Path, verifier: Verifier) -> Verification:
+def verify_folder(folder: Path, verifier: Verifier) -> Verification:
     """Read the whole log. Raises nothing for bad content: that is in the findings."""
     reading = _Reading(log=LogFolder(folder))
     checkpoint = None
