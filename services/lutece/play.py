@@ -21,6 +21,7 @@ from passerelle.publish.link import LinkClient
 from passerelle.publish.mapping import CellProblem, load_mapping
 from passerelle.publish.producer import DepartmentProducer, Outgoing
 from passerelle.publish.subjects import Cells
+from passerelle_schemas.faults import Fault
 
 DAY_COUNTS = DayCounts(reports=1_500, moves=300, canteen=250, births=40, frail=60, badges=60)
 EVENTS_PER_SECOND = 150
@@ -57,11 +58,17 @@ def play(city: Stage, people: Population, events: Sequence[DayEvent], files: Seq
     with Progress(*columns, console=console) as progress:
         try:
             return asyncio.run(_Play(city, people, events, files, progress).run())
-        except* Exception as group:
-            first: BaseException = group
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            raise first from None
+        except* Fault as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[Fault]) -> Fault:
+    """One department's fault ends the others' work: the first is the one to tell."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, Fault)  # noqa: S101 - the group holds nothing else
+    return first
 
 
 class _Play:
