@@ -31,6 +31,7 @@ def read(
 
     Values are shown: they are the department's own data. Reads as the department, with its credentials.
     """
+    hush_libraries()
     count = asyncio.run(_read(department, follow=follow, limit=limit, as_json=as_json))
     Console(stderr=True).print(f"{count} deliveries read from inbox.{department}", highlight=False)
 
@@ -54,6 +55,13 @@ async def _read(department: str, *, follow: bool, limit: int | None, as_json: bo
 
     async with InboxReader(here.access(department), department, catalogue) as reader:
         return await reader.handle(show, follow=follow, limit=limit)
+
+
+def hush_libraries() -> None:
+    """Keep aiokafka's own complaints off the terminal: what it could not do becomes one line of ours."""
+    import logging
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def known_department(department: str, known: set[str]) -> None:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from passerelle.cli.inbox import known_department
+from passerelle.cli.inbox import hush_libraries, known_department
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -51,6 +51,7 @@ def publish_csv(
     from passerelle.config import settings
     from passerelle.publish.csv_import import Tally
 
+    hush_libraries()
     here = settings()
     run = _Run(
         report=rejects or here.home.run / f"{file.name}.rejects.csv",

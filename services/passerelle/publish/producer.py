@@ -9,7 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 
 from passerelle.config import KafkaAccess
 from passerelle.envelope import Event, Headers, event_headers, rfc3339, source_of
@@ -188,10 +193,13 @@ class DepartmentProducer:
         )
 
     def _unreachable(self, exc: KafkaError) -> PublishFault:
+        if isinstance(exc, ClusterAuthorizationFailedError):
+            # Asked of a producer that may write to no topic at all.
+            return PublishFault(f"the broker does not let {self._access.username} publish")
         return PublishFault(
             f"the broker cannot be used ({type(exc).__name__})",
             where=self._access.bootstrap_servers,
-            hint="is it up? passerelle kafka status",
+            hint="is it up? passerelle kafka status   are the passwords set? passerelle city apply",
         )
 
     def _refused(self, topic: str, exc: KafkaError) -> PublishFault:

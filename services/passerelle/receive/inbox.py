@@ -228,5 +228,5 @@ class InboxReader:
         return InboxFault(
             f"the broker cannot be used ({type(exc).__name__})",
             where=self._access.bootstrap_servers,
-            hint="is it up? passerelle kafka status",
+            hint="is it up? passerelle kafka status   are the passwords set? passerelle city apply",
         )
