@@ -16,7 +16,9 @@ from passerelle_schemas.topics import partition_of
 CALLS_AT_ONCE = 24
 """Requests on their way to the consent service: enough to keep its one writer busy."""
 
-SAYS_YES = 0.65
+SAYS_YES = 0.6
+CONTACTED_BY = ("cleanliness", "police", "roads")
+"""Whom citizens let call them back about a report; the others' reports always go without the contact."""
 OBJECTS = 0.15
 OVERRIDDEN = 0.7
 OVERRIDE_HOURS = 48
@@ -63,7 +65,7 @@ def _people(
     agreement: Agreement, concerned: Mapping[str, Mapping[int, Citizen]], contact: Mapping[int, Citizen]
 ) -> list[Citizen]:
     if agreement.id.startswith("street-contact-"):
-        return list(contact.values())
+        return list(contact.values()) if agreement.recipient in CONTACTED_BY else []
     found: dict[int, Citizen] = {}
     for type_ in agreement.events:
         found |= concerned.get(type_, {})
@@ -80,26 +82,34 @@ def _opinions(rng: random.Random, agreement: Agreement, people: Iterable[Citizen
             yield Opinion(citizen=citizen, agreement=agreement, word="object", by=by)
 
 
-async def speak(desk: Desk, opinions: Opinions, at_desk: Sequence[bytes], done: Callable[[], None]) -> None:
-    """Say all of it, some at once. ``at_desk`` are the desk's pseudonyms by citizen number."""
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """Someone's way to the consent service, and the pseudonyms that it goes by there, by citizen number."""
+
+    desk: Desk
+    pseudonyms: Sequence[bytes] = field(repr=False)
+
+
+async def speak(opinions: Opinions, citizens: Speaker, officers: Speaker, done: Callable[[], None]) -> None:
+    """Say all of it, some at once: citizens by the desk that speaks for them, officers by their own."""
     free = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def one(opinion: Opinion) -> None:
         async with free:
-            answer = await desk.say(
-                at_desk[opinion.citizen.number],
+            answer = await citizens.desk.say(
+                citizens.pseudonyms[opinion.citizen.number],
                 opinion.agreement.id,
                 opinion.word,
                 by=opinion.by,
                 notice=opinion.agreement.notice.version,
             )
-            await desk.acknowledged(answer)
+            await citizens.desk.acknowledged(answer)
             done()
 
     async def override(citizen: Citizen, recipient: str) -> None:
         async with free:
-            await desk.override(
-                at_desk[citizen.number],
+            await officers.desk.override(
+                officers.pseudonyms[citizen.number],
                 recipient=recipient,
                 officer="officer-1",
                 reason_code="heatwave",

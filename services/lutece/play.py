@@ -29,6 +29,9 @@ EVENTS_PER_SECOND = 150
 ROWS_PER_SECOND = 700
 """A file's pace: below what one agent worker and two gate workers do on two cores that they share with the rest."""
 
+FRAIL_REGISTER = "social-action"
+"""The department whose officers open overrides for the heat plan."""
+
 VOICES = 6
 WITHDRAWALS_PER_VOICE_MAX = 60
 
@@ -92,9 +95,13 @@ class _Play:
         departments = sorted({e.department for e in self._events})
         linked = await self._link(departments)
         async with AsyncExitStack() as open_:
-            desk = await open_.enter_async_context(Desk(self._city.consent_url, self._city.token(DESK), DESK))
+            desk = await open_.enter_async_context(self._desk(DESK, DESK))
+            officers = await open_.enter_async_context(self._desk(f"officer.{FRAIL_REGISTER}", FRAIL_REGISTER))
             producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
-            choices = await self._speak(desk, linked[DESK])
+            choices = await self._speak(
+                opinions.Speaker(desk=desk, pseudonyms=linked[DESK]),
+                opinions.Speaker(desk=officers, pseudonyms=linked[FRAIL_REGISTER]),
+            )
             ends = open_.enter_context(InboxEnds(self._city.access("observer")))
             over = asyncio.Event()
             async with asyncio.TaskGroup() as group:
@@ -120,13 +127,16 @@ class _Play:
             self._progress.advance(bar)
         return linked
 
-    async def _speak(self, desk: Desk, at_desk: Sequence[bytes]) -> list[Choice]:
+    def _desk(self, principal: str, department: str) -> Desk:
+        return Desk(self._city.consent_url, self._city.token(principal), department)
+
+    async def _speak(self, citizens: opinions.Speaker, officers: opinions.Speaker) -> list[Choice]:
         said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED)
-        bar = self._progress.add_task(
-            "citizens give, object; officers open overrides", total=len(said.opinions) + len(said.overrides)
-        )
-        await opinions.speak(desk, said, at_desk, lambda: self._progress.advance(bar))
-        return opinions.choices(said, at_desk, self._city.keyring, DESK, self._city.manifest.partitions)
+        total = len(said.opinions) + len(said.overrides)
+        bar = self._progress.add_task("citizens give, object; officers open overrides", total=total)
+        await opinions.speak(said, citizens, officers, lambda: self._progress.advance(bar))
+        keyring, partitions = self._city.keyring, self._city.manifest.partitions
+        return opinions.choices(said, citizens.pseudonyms, keyring, DESK, partitions)
 
     def _contacts(self) -> list[Citizen]:
         """Who filed one of the day's reports and left a contact."""
