@@ -34,9 +34,13 @@ class Lanes:
             await asyncio.wait([before])
         if self._failed:
             return  # a batch whose predecessor failed must not overtake it
-        await work()
+        try:
+            await work()
+        except BaseException as exc:
+            self._failed = exc  # at once: the next in this lane runs before any callback would
+            raise
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._room.release()
-        if not task.cancelled() and task.exception():
-            self._failed = task.exception()
+        if not task.cancelled():
+            task.exception()  # seen: `start` raises it

@@ -61,8 +61,8 @@ class Proposed:
 class Bus:
     """One app of agents and the topics around it.
 
-    Without ``seed`` everything happens in order, at once. With one, partitions and rules take turns at random, and
-    sends to some partitions fail half-way, so that whole batches are repeated; the same seed gives the same run.
+    Without ``seed`` each event is worked on when it is published. With one, partitions and rules take turns at random,
+    and sends to some partitions fail half-way, so that whole batches are repeated; the same seed gives the same run.
     """
 
     def __init__(self, app: Declarations, *, seed: int | None = None, partitions: int = PARTITIONS) -> None:
@@ -95,7 +95,10 @@ class Bus:
             time=at or rfc3339(datetime.fromtimestamp(self._clock_ms / 1000, UTC)),
         )
         key = self.keyring.pseudonym(contract.department, ref)
-        return self.append(outbox.topic, key, contract.encode(value), event_headers(event))
+        published = self.append(outbox.topic, key, contract.encode(value), event_headers(event))
+        if self._random is None:
+            self.run()
+        return published
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> Record:
         """Any record at all."""

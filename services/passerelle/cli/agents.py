@@ -78,17 +78,12 @@ def _described(rule: Any) -> dict[str, Any]:
 
 
 def _show(rules: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("rule", "hears", "proposes for", "fields ← sources")
     for rule in rules:
-        made = [f"{name} ← {', '.join(sources)}" for name, sources in rule["lineage"].items()]
-        passes = rule["inputs"] == [rule["event"]]
-        table.add_row(
-            f"{rule['rule']}\n{rule['kind']}",
-            "\n".join(rule["inputs"]),
-            "\n".join(rule["flows"]),
-            "as it is" if passes else "\n".join(made),
-        )
-    Console().print(table)
+        typer.echo(f"{rule['rule']} ({rule['kind']})")
+        typer.echo(f"  hears     {', '.join(rule['inputs'])}")
+        typer.echo(f"  proposes  {rule['event']} to {', '.join(rule['flows'])}")
+        if rule["inputs"] == [rule["event"]]:
+            typer.echo("  fields    as they are")
+            continue
+        for name, sources in rule["lineage"].items():
+            typer.echo(f"  {name} ← {', '.join(sources)}")
