@@ -29,8 +29,7 @@ def start(command: Sequence[str], *, cwd: Path, output: Path, environ: dict[str,
 
 def birth(pid: int) -> str | None:
     """Return when a process started, in the words of this system; None when no such process lives."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
+    if pid in _children and _children[pid].poll() is not None:
         del _children[pid]
         return None
     if not Path("/proc/self/stat").exists():
@@ -40,7 +39,11 @@ def birth(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+    if fields[0] not in "ZX":
+        return fields[19]
+    if pid in _children:  # it ended since poll() asked
+        _children.pop(pid).wait()
+    return None
 
 
 def _birth_by_ps(pid: int) -> str | None:

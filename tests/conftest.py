@@ -1,0 +1,64 @@
+"""A real broker for whoever asks: one for each module, in a home of its own, stopped whatever happens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from passerelle.city.apply import City
+from passerelle.city.broker import TEST_SETTINGS, Broker
+from passerelle.city.manifest import Manifest
+from passerelle.config import Home, KafkaAccess, Settings
+
+PROJECT = Path(__file__).parent.parent
+KAFKA_DIR = PROJECT / "deploy/kafka"
+MANIFEST = PROJECT / "deploy/city.yaml"
+HEAP_MB = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningCity:
+    """The demonstration city on a broker of its own, with its topics, users and rights."""
+
+    home: Home
+    broker: Broker
+    manifest: Manifest
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home, manifest_path=self.manifest.path)
+
+    def access(self, principal: str) -> KafkaAccess:
+        """How a principal of the city connects."""
+        return self.broker.access(principal)
+
+    def env(self) -> dict[str, str]:
+        """What a child process needs to know, on top of this process's environment."""
+        return {"PASSERELLE_HOME": str(self.home.root), "PASSERELLE_MANIFEST": str(self.manifest.path)}
+
+
+def start_broker(home: Home, **settings: str) -> Broker:
+    return Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker with nothing on it but its administrator."""
+    started = start_broker(Home(root=tmp_path_factory.mktemp("home")))
+    yield started
+    started.down()
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
+    """The real deploy/city.yaml, applied. A test may kill the broker and start it anew: its record is followed."""
+    home = Home(root=tmp_path_factory.mktemp("home"))
+    running = RunningCity(home=home, broker=start_broker(home), manifest=Manifest.load(MANIFEST))
+    try:
+        City(manifest=running.manifest, home=home, admin=running.access("admin")).apply()
+        yield running
+    finally:
+        last = Broker.find(home)
+        if last is not None:
+            last.down()
