@@ -27,15 +27,19 @@ from lutece.summary import Outcome
 from lutece.voices import delivered_after_ack
 from passerelle.cli import tell
 from passerelle.config import settings
-from passerelle_consent.ledger import note, verify
 from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.verify import Outcome as Verified
+from passerelle_consent.ledger.verify import verify_folder
 from passerelle_schemas.faults import Fault
 
 CITIZENS = 1_200
 
 console = Console()
+app = typer.Typer(pretty_exceptions_enable=False)
 
 
+@app.command()
 def run(
     *,
     once: Annotated[bool, typer.Option("--once", help="Stop when the day is over.")] = False,
@@ -95,15 +99,15 @@ def _checkpoint_size(city: Stage) -> int:
     return checkpoint.size
 
 
-def _verifier(city: Stage) -> note.Verifier:
-    return note.Verifier.parse((city.home.run / "ledger.vkey").read_text().strip())
+def _verifier(city: Stage) -> Verifier:
+    return Verifier.parse((city.home.run / "ledger.vkey").read_text().strip())
 
 
 def _ledger(city: Stage) -> dict[str, Any]:
     """Verify the published log as an outsider would: from its files and the verifier key alone."""
-    found = verify.verify(city.home.ledger, _verifier(city))
+    found = verify_folder(city.home.ledger, _verifier(city))
     root = found.root.hex() if found.root else ""
-    return {"size": found.size or 0, "root": root, "verified": found.outcome is verify.Outcome.VALID}
+    return {"size": found.size or 0, "root": root, "verified": found.outcome is Verified.VALID}
 
 
 def _agents_topics(city: Stage) -> tuple[str, ...]:
@@ -133,4 +137,4 @@ def _stay() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    app()
