@@ -77,8 +77,8 @@ async def readyz(request: Request) -> dict[str, str]:
 
 
 @router.post("/v1/links")
-async def link(request: Request, response: Response, body: LinkIn) -> LinksOut:
-    """Link identities to a department. 202 when the bus has not been told of all of them yet."""
+async def link(request: Request, body: LinkIn) -> LinksOut:
+    """Link identities to a department. The pseudonyms are right at once; the status says whether the bus knows."""
     records = _records(request)
     _own(request, body.department)
     try:
@@ -86,9 +86,9 @@ async def link(request: Request, response: Response, body: LinkIn) -> LinksOut:
     except BadIdentity as bad:
         where = {"where": ["body", "identities", bad.index], "what": "cannot be normalised"}
         raise Problem(problems.MALFORMED, errors=[where]) from None
-    if not await records.link(body.department, refs):
-        response.status_code = 202
-    return LinksOut(pseudonyms=[p.hex() for p in records.register.pseudonyms(body.department, refs)])
+    told = await records.link(body.department, refs)
+    pseudonyms = [p.hex() for p in records.register.pseudonyms(body.department, refs)]
+    return LinksOut(pseudonyms=pseudonyms, status="in-effect" if told else "taking-effect")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

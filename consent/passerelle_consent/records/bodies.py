@@ -86,6 +86,7 @@ class LinksOut(BaseModel):
     """The department's pseudonyms, in the order of the identities."""
 
     pseudonyms: list[str]
+    status: Literal["in-effect", "taking-effect"]
 
 
 class StanceOut(BaseModel):

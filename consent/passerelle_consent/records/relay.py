@@ -66,6 +66,7 @@ class Relay:
         self._on_settled = on_settled
         self._producer: Producer | None = None
         self._wake = asyncio.Event()
+        self._finishing = False
         self.waiting_since_ms: int | None = None
         """When the batch that is not through yet was first tried; None when nothing waits."""
 
@@ -73,11 +74,17 @@ class Relay:
         """Say that there are new rows."""
         self._wake.set()
 
+    def finish(self) -> None:
+        """Let `run` end once the outbox is empty."""
+        self._finishing = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Send whatever comes. Raises `RelayBroken`."""
         retry_s = RETRY_S_FIRST
+        sent = 1
         try:
-            while True:
+            while sent or not self._finishing:
                 self._wake.clear()
                 try:
                     sent = await self.step()
@@ -87,7 +94,7 @@ class Relay:
                     retry_s = min(2 * retry_s, RETRY_S_MAX)
                     continue
                 retry_s = RETRY_S_FIRST
-                if not sent:
+                if not sent and not self._finishing:
                     await self._doze()
         finally:
             await self.close()

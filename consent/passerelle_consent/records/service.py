@@ -33,6 +33,10 @@ STUCK_MS = 10_000
 REMEMBER_KEYS_MS = 24 * 3_600_000
 """How long an Idempotency-Key is remembered: longer than any client repeats a request."""
 
+DRAIN_S = 5.0
+"""How long an orderly stop waits for the broker to take what is left in the outbox."""
+
+RELAY = "relay"
 HOUSEKEEPING_S = 600.0
 STORE_RETRY_S = 1.0
 HOUR_MS = 3_600_000
@@ -92,16 +96,22 @@ class Records:
         for row in await p.store.read(lambda conn: conn.execute(sql.TAKING_EFFECT).all()):
             self._fence.expect(row.consent_partition, row.consent_offset, row.id)
         _log.info("policy", digest=p.bundle.digest.hex(), published=published, taking_effect=self._fence.waiting)
-        self._run(self._relay.run(), "relay")
+        self._run(self._relay.run(), RELAY)
         self._run(fence.follow(p.fence_consumer, self._fence), "fence-reader")
         self._run(self._acknowledge(), "acknowledger")
         self._run(self._keep_house(), "housekeeping")
 
     async def stop(self) -> None:
-        """End the tasks and close the store; what the outbox still holds is sent at the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End the tasks, the relay last and with its outbox empty if the broker lets it; close the store.
+
+        What the outbox still holds is sent at the next start.
+        """
+        relay = [task for task in self._tasks if task.get_name() == RELAY]
+        await _end([task for task in self._tasks if task not in relay])
+        self._relay.finish()
+        if relay:
+            await asyncio.wait(relay, timeout=DRAIN_S)
+        await _end(relay)
         await self._parts.store.close()
 
     def not_ready(self) -> str | None:
@@ -236,3 +246,9 @@ class Records:
         if exc is not None:
             _log.error("background task ended", task=task.get_name(), error=type(exc).__name__)
             self._parts.on_broken(exc)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,6 +1,16 @@
 import pytest
+import structlog
 
+from passerelle.telemetry import error_class, scrub
 from unit.records.fakes import City
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs():
+    """As in production: an exception's class, not a painted traceback with all its locals."""
+    structlog.configure(processors=[error_class, scrub, structlog.processors.JSONRenderer()])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

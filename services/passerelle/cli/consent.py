@@ -1,0 +1,289 @@
+"""`passerelle consent`: the consent service. Composition root: the one place that puts its real parts together."""
+
+import signal
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from passerelle.config import Home, KafkaAccess, Settings
+    from passerelle.pseudonyms import Keyring
+    from passerelle_consent.records.ports import Identity, Producer, Pseudonym, SubjectRef
+    from passerelle_consent.records.service import Parts
+    from passerelle_consent.records.tokens import FileTokens
+
+PORT = 8470
+PRINCIPAL = "consent"
+DESK = "citizen-desk"
+"""The department whose token also speaks for citizens, until they sign in themselves."""
+
+REQUESTS_AT_ONCE = 2_000
+"""Connections beyond it are answered 503 at once; each waits 2 s at most, so a thousand withdrawals a second fit."""
+
+DRAIN_S = 10
+"""How long requests may finish after SIGTERM: five times the longest that one waits."""
+
+START_ATTEMPTS = 6
+FIRST_PAUSE_S = 0.5
+"""Doubled each time: six attempts last 16 s, a broker that is being started again included."""
+
+FETCH_WAIT_MS = 100
+"""The broker answers a fetch at once when a mark is there; this bounds what a lost race between the two costs."""
+
+app = typer.Typer(help="The consent service.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `serve` a sub-command while it is the only one."""
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = PORT,
+) -> None:
+    """Serve links, consents, withdrawals and objections over HTTP until SIGTERM, then finish what is in hand."""
+    import asyncio
+
+    from passerelle.config import settings
+    from passerelle.telemetry import configure
+
+    configure(PRINCIPAL)
+    with _listen(host, port) as listening:
+        code = asyncio.run(_serve(settings(), listening))
+    raise typer.Exit(code)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from passerelle_schemas.faults import Fault
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as exc:
+        listening.close()
+        hint = "choose another port: passerelle consent serve --port 0"
+        raise Fault(f"cannot listen: {exc.strerror}", where=f"{host}:{port}", hint=hint) from None
+    return listening
+
+
+async def _serve(here: "Settings", listening: socket.socket) -> int:
+    """Serve until told to end; return the exit code."""
+    import structlog
+    import uvicorn
+
+    broken: list[BaseException] = []
+    server: uvicorn.Server
+
+    def give_up(exc: BaseException) -> None:
+        broken.append(exc)
+        server.should_exit = True
+
+    async with _Clients(here) as clients:
+        parts = _parts(here, clients, give_up)
+        application = _application(here, parts)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                limit_concurrency=REQUESTS_AT_ONCE,
+                timeout_graceful_shutdown=DRAIN_S,
+                lifespan="off",  # `_serve` starts the service itself, so that a fault is one line and no traceback
+            )
+        )
+        records = application.state.records
+        await records.start()
+        try:
+            listening.listen()
+            address, port = listening.getsockname()[:2]
+            structlog.get_logger(PRINCIPAL).info("ready", address=f"http://{address}:{port}")
+            _finish_on_signals()
+            await server.serve(sockets=[listening])
+        finally:
+            await records.stop()
+    # EX_TEMPFAIL: whoever watches over us may start us again.
+    return getattr(broken[0], "exit_code", 75) if broken else 0
+
+
+def _finish_on_signals() -> None:
+    """Uvicorn raises the signal that ended it once more when it is done; by then it is only a matter of stopping."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+
+
+def _application(here: "Settings", parts: "Parts") -> "FastAPI":
+    from passerelle.city.manifest import Manifest
+    from passerelle_consent.records.api import make_app
+    from passerelle_consent.records.service import Records
+
+    return make_app(Records(parts), file_tokens(here.home, Manifest.load(here.manifest_path).department_ids))
+
+
+def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
+    import time
+    import uuid
+
+    from passerelle_consent.records.service import Parts
+    from passerelle_consent.records.store import Store
+
+    manifest = clients.manifest
+    return Parts(
+        store=Store(f"sqlite:///{here.home.store / 'consent.db'}"),
+        bundle=manifest.policy_bundle(),
+        register=Register(manifest.city_key(here.home), manifest.keyring(here.home)),
+        connect=clients.connect,
+        fence_consumer=clients.fence,
+        clock=lambda: time.time_ns() // 1_000_000,
+        new_id=lambda: uuid.uuid4().bytes,
+        partitions=manifest.partitions,
+        on_broken=on_broken,
+    )
+
+
+def file_tokens(home: "Home", departments: Sequence[str]) -> "FileTokens":
+    """Read, or make at first use, a token for each department and each department's officer.
+
+    `tokens/<department>` links, and takes refusals, withdrawals and objections; the citizen desk's also speaks for
+    citizens. `tokens/officer.<department>` opens overrides on that department's pseudonyms, and does nothing else.
+    """
+    from passerelle.keys import secret
+    from passerelle_consent.records.ports import Principal, Role
+    from passerelle_consent.records.tokens import FileTokens
+
+    tokens = {}
+    for department in departments:
+        roles = {Role.DEPARTMENT, Role.PORTAL} if department == DESK else {Role.DEPARTMENT}
+        officer = f"officer.{department}"
+        for name, held in ((department, frozenset(roles)), (officer, frozenset({Role.OFFICER}))):
+            token = secret(home.keys, f"tokens/{name}")
+            tokens[token] = Principal(name=name, department=department, roles=held)
+    return FileTokens(tokens)
+
+
+class Register:
+    """The identity register of `records`, over the city's keys (DESIGN §4)."""
+
+    def __init__(self, city_key: bytes, keyring: "Keyring") -> None:
+        self._city_key = city_key
+        self._keyring = keyring
+
+    @property
+    def departments(self) -> frozenset[str]:
+        """Whoever has a key."""
+        return self._keyring.departments
+
+    def refs(self, identities: "Sequence[Identity]") -> "list[SubjectRef]":
+        """Hash each identity, in order. Raises `BadIdentity`."""
+        from pydantic import ValidationError
+
+        from passerelle.pseudonyms import PivotIdentity, normalised, subject_ref
+        from passerelle_consent.records.ports import BadIdentity, SubjectRef
+
+        refs = []
+        for index, identity in enumerate(identities):
+            try:
+                pivot = PivotIdentity(**{name: getattr(identity, name) for name in PivotIdentity.model_fields})
+            except ValidationError:
+                raise BadIdentity(index) from None
+            # Names of punctuation alone would make one subject of different people.
+            if not normalised(pivot.family_name) or not normalised(" ".join(pivot.given_names)):
+                raise BadIdentity(index)
+            refs.append(SubjectRef(subject_ref(self._city_key, pivot)))
+        return refs
+
+    def pseudonyms(self, department: str, refs: "Sequence[SubjectRef]") -> "list[Pseudonym]":
+        """Return the department's pseudonyms, in order."""
+        from passerelle.pseudonyms import REF_BYTES
+        from passerelle_consent.records.ports import Pseudonym
+
+        blocks = self._keyring.pseudonyms(department, b"".join(refs))
+        return [Pseudonym(blocks[i : i + REF_BYTES]) for i in range(0, len(blocks), REF_BYTES)]
+
+    def ref(self, department: str, pseudonym: "Pseudonym") -> "SubjectRef":
+        """Return the subject behind a department's pseudonym."""
+        from passerelle_consent.records.ports import SubjectRef
+
+        return SubjectRef(self._keyring.subject(department, pseudonym))
+
+
+class _Clients:
+    """The Kafka clients of the service; the relay stops its producer itself, the fence reader its consumer."""
+
+    def __init__(self, here: "Settings") -> None:
+        from passerelle.city.manifest import Manifest
+
+        self.manifest: Manifest = Manifest.load(here.manifest_path)
+        self._access: KafkaAccess = here.access(PRINCIPAL)
+        self.fence: Any = None
+
+    async def __aenter__(self) -> Self:
+        self.fence = await self._started(self._fence_consumer)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.fence.stop()  # a second stop does nothing; before the service runs, nobody else stops it
+
+    async def connect(self) -> "Producer":
+        """Start a producer: one batch on its way to each broker at a time, acknowledged by all in-sync replicas."""
+        from aiokafka import AIOKafkaProducer
+
+        producer: Producer = await self._started(
+            lambda: AIOKafkaProducer(
+                **self._access.aiokafka(), client_id=PRINCIPAL, enable_idempotence=True, acks="all", linger_ms=0
+            )
+        )
+        return producer
+
+    def _fence_consumer(self) -> Any:
+        from aiokafka import AIOKafkaConsumer
+
+        return AIOKafkaConsumer(
+            **self._access.aiokafka(),
+            client_id=PRINCIPAL,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+
+    async def _started(self, make: Any) -> Any:
+        """Start a client, with a bound on attempts. Raises `Fault`."""
+        import asyncio
+
+        from aiokafka import AIOKafkaConsumer, TopicPartition
+        from aiokafka.errors import KafkaError
+
+        from passerelle_schemas.faults import Fault
+        from passerelle_schemas.topics import FENCE
+
+        pause_s = FIRST_PAUSE_S
+        for attempt in range(1, START_ATTEMPTS + 1):
+            client = make()
+            try:
+                await client.start()
+            except (KafkaError, OSError) as exc:
+                await client.stop()
+                problem = type(exc).__name__
+            else:
+                if isinstance(client, AIOKafkaConsumer):
+                    client.assign([TopicPartition(FENCE, p) for p in range(self.manifest.partitions)])
+                return client
+            if attempt < START_ATTEMPTS:
+                await asyncio.sleep(pause_s)
+                pause_s *= 2
+        raise Fault(
+            f"the broker does not answer ({problem}, {START_ATTEMPTS} attempts)",
+            where=self._access.bootstrap_servers,
+            hint="passerelle kafka status; passerelle city apply",
+        )

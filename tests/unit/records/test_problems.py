@@ -1,0 +1,288 @@
+"""Every way to be refused, each with its own problem type; and nothing is changed by it."""
+
+import asyncio
+import json
+
+import pytest
+
+from unit.records.fakes import City, identity
+
+URN = "urn:passerelle:problem:"
+SUBJECT = "0" * 32
+GIVE = f"/v1/subjects/{SUBJECT}/agreements/moves-to-schools/give"
+SAID = {"department": "citizen-desk", "notice": 1}
+
+
+def slug(answer):
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert problem["instance"].startswith("urn:uuid:")
+    return answer.status_code, problem["type"].removeprefix(URN)
+
+
+@pytest.fixture
+async def untouched(city):
+    """The city, held against itself afterwards: no record may have been added."""
+    await city.link("Durand")
+    before = list(city.broker.records)
+    yield city
+    await city.call("GET", "/healthz")
+    assert city.broker.records == before
+
+
+async def test_no_token(untouched):
+    answer = await untouched.call("POST", GIVE, SAID, token=None)
+    assert slug(answer) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_token_that_is_nobodys(untouched):
+    assert slug(await untouched.call("POST", GIVE, SAID, "guess")) == (401, "invalid-token")
+
+
+async def test_no_token_is_said_before_the_body_is_looked_at(untouched):
+    answer = await untouched.http.post(GIVE, content=b"{", headers={"content-type": "application/json"})
+    assert slug(answer) == (401, "unauthenticated")
+
+
+async def test_a_role_that_may_not(untouched):
+    body = {**SAID, "department": "tax"}
+    answer = await untouched.call("POST", GIVE, body, "tax")
+    assert slug(answer) == (403, "forbidden")
+    assert answer.json()["roles"] == ["portal"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/links", {"department": "citizen-desk", "identities": [identity("Durand")]}),
+        ("POST", f"/v1/subjects/{SUBJECT}/agreements/moves-to-schools/withdraw", SAID),
+        ("GET", f"/v1/subjects/{SUBJECT}/standing?department=citizen-desk", None),
+    ],
+)
+async def test_another_departments_pseudonyms(untouched, method, path, body):
+    assert slug(await untouched.call(method, path, body, "tax")) == (403, "wrong-department")
+
+
+async def test_a_pseudonym_that_nobody_linked(untouched):
+    assert slug(await untouched.call("POST", GIVE, SAID)) == (404, "unknown-subject")
+    answer = await untouched.call("GET", f"/v1/subjects/{SUBJECT}/standing?department=citizen-desk")
+    assert slug(answer) == (404, "unknown-subject")
+
+
+async def test_an_agreement_that_is_not(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    assert slug(await untouched.say("give", pseudonym, "nothing-of-it")) == (404, "unknown-agreement")
+
+
+async def test_an_agreement_past_its_term(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    assert slug(await untouched.say("give", pseudonym, "old-consent")) == (409, "agreement-not-in-force")
+
+
+async def test_a_stale_notice(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    answer = await untouched.say("give", pseudonym, "moves-to-tax", notice=1)
+    assert slug(answer) == (409, "stale-notice")
+    assert answer.json()["notice"] == 3
+
+
+@pytest.mark.parametrize(
+    ("action", "agreement", "legal"),
+    [
+        ("give", "moves-to-cleanliness", ["object"]),
+        ("withdraw", "moves-to-cleanliness", ["object"]),
+        ("object", "moves-to-schools", ["give", "refuse", "withdraw"]),
+        ("object", "frail-to-emergency", []),
+    ],
+)
+async def test_an_action_that_the_basis_does_not_know(untouched, action, agreement, legal):
+    (pseudonym,) = await untouched.link("Durand")
+    answer = await untouched.say(action, pseudonym, agreement)
+    assert slug(answer) == (409, "wrong-basis")
+    assert answer.json()["legal"] == legal
+
+
+async def test_an_illegal_transition_says_what_is_legal(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    answer = await untouched.say("withdraw", pseudonym)
+    assert slug(answer) == (409, "illegal-transition")
+    assert (answer.json()["state"], answer.json()["legal"]) == ("unknown", ["give", "refuse"])
+
+
+async def test_withdrawing_twice_is_one_withdrawal(city):
+    (pseudonym,) = await city.link("Durand")
+    await city.say("give", pseudonym)
+    assert (await city.say("withdraw", pseudonym)).status_code == 200
+    assert slug(await city.say("withdraw", pseudonym)) == (409, "illegal-transition")
+    assert len(city.broker.standings(city.ref(pseudonym))) == 3
+
+
+async def test_an_idempotency_key_used_for_something_else(city):
+    first, second = await city.link("Durand", "Petit")
+    assert (await city.say("give", first, key="k")).status_code == 200
+    before = list(city.broker.records)
+    for answer in (
+        await city.say("give", first, key="k", by="guardian"),
+        await city.say("refuse", first, key="k"),
+        await city.say("give", second, key="k"),
+    ):
+        assert slug(answer) == (422, "idempotency-key-reused")
+    assert city.broker.records == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {**SAID, "notice": "1 or so"},
+        {**SAID, "notice": 0},
+        {**SAID, "by": "neighbour"},
+        {**SAID, "Mme Zyxwvut": 1},
+        {"department": "Zyxwvut"},
+    ],
+)
+async def test_a_malformed_body(untouched, body):
+    answer = await untouched.call("POST", GIVE, body)
+    assert slug(answer) == (422, "malformed-request")
+    assert "yxwvut" not in answer.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a":', b"\xff\xfe", b"null", b'"Zyxwvut"'])
+async def test_bytes_that_are_no_json(untouched, content):
+    headers = {"content-type": "application/json", "authorization": "Bearer desk"}
+    answer = await untouched.http.post(GIVE, content=content, headers=headers)
+    assert slug(answer) == (422, "malformed-request")
+    assert "yxwvut" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("given_names", []),
+        ("given_names", ["Zyxwvut"] * 21),
+        ("family_name", ""),
+        ("family_name", "Zyxwvut" * 100),
+        ("birth_date", "Zyxwvut"),
+        ("birth_date", "1980-02-30"),
+        ("gender", "Zyxwvut"),
+        ("birth_place", "Zyxwvut"),
+        ("birth_country", "Zyxwvut"),
+        ("Zyxwvut", 1),
+    ],
+)
+async def test_a_malformed_identity_is_placed_and_not_quoted(untouched, field, value):
+    body = {"department": "citizen-desk", "identities": [identity("Durand"), {**identity("Petit"), field: value}]}
+    answer = await untouched.call("POST", "/v1/links", body)
+    assert slug(answer) == (422, "malformed-request")
+    where = answer.json()["errors"][0]["where"]
+    assert where[:3] == ["body", "identities", 1]
+    assert "yxwvut" not in answer.text
+
+
+async def test_too_many_identities(untouched):
+    body = {"department": "citizen-desk", "identities": [identity("Durand")] * 1001}
+    assert slug(await untouched.call("POST", "/v1/links", body)) == (422, "malformed-request")
+
+
+@pytest.mark.parametrize("path", ["/v1/subjects/short/agreements/a/give", f"/v1/subjects/{SUBJECT}/agreements/A/give"])
+async def test_a_malformed_path(untouched, path):
+    assert slug(await untouched.call("POST", path, SAID)) == (422, "malformed-request")
+
+
+async def test_a_malformed_idempotency_key(untouched):
+    answer = await untouched.call("POST", GIVE, SAID, Idempotency_Key="k" * 129)
+    assert slug(answer) == (422, "malformed-request")
+
+
+async def test_ten_megabytes(untouched):
+    body = {"department": "citizen-desk", "identities": [{**identity("Durand"), "family_name": "x" * 10_000_000}]}
+    answer = await untouched.call("POST", "/v1/links", body)
+    assert slug(answer) == (413, "body-too-large")
+
+
+async def test_ten_megabytes_of_unknown_length(untouched):
+    async def drops():
+        for _ in range(160):
+            yield b"x" * 65_536
+
+    answer = await untouched.http.post(GIVE, content=drops(), headers={"authorization": "Bearer desk"})
+    assert slug(answer) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"recipient": "schools"}, (404, "unknown-recipient")),
+        ({"hours": 73}, (422, "malformed-request")),
+        ({"hours": 0}, (422, "malformed-request")),
+        ({"reason_code": "Mme Zyxwvut is ill"}, (422, "malformed-request")),
+    ],
+)
+async def test_overrides_that_are_refused(untouched, change, problem):
+    body = {
+        "department": "emergency",
+        "recipient": "emergency",
+        "officer": "o-17",
+        "reason_code": "heatwave",
+        "hours": 72,
+        **change,
+    }
+    answer = await untouched.call("POST", f"/v1/subjects/{SUBJECT}/overrides", body, "officer")
+    assert slug(answer) == problem
+    assert "yxwvut" not in answer.text
+
+
+async def test_an_acknowledgement_that_is_not_or_is_anothers(city):
+    (pseudonym,) = await city.link("Durand")
+    given = (await city.say("give", pseudonym)).json()["acknowledgement"]
+    for path, token in ((f"/v1/acknowledgements/{'f' * 32}", "desk"), (f"/v1/acknowledgements/{given}", "tax")):
+        assert slug(await city.call("GET", path, token=token)) == (404, "unknown-acknowledgement")
+
+
+async def test_nothing_here(untouched):
+    assert slug(await untouched.call("GET", "/v1/nothing")) == (404, "not-found")
+    answer = await untouched.call("DELETE", "/v1/links")
+    assert slug(answer) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_a_bug_says_nothing_about_itself(untouched, monkeypatch):
+    def burst(*_):
+        raise RuntimeError("Zyxwvut")
+
+    monkeypatch.setattr(untouched.register, "refs", burst)
+    body = {"department": "citizen-desk", "identities": [identity("Durand")]}
+    answer = await untouched.call("POST", "/v1/links", body)
+    assert slug(answer) == (500, "internal")
+    assert "yxwvut" not in answer.text
+
+
+async def test_a_store_that_fails_changes_nothing_and_says_so(tmp_path):
+    city = City(tmp_path)
+    await city.up()
+    (pseudonym,) = await city.link("Durand")
+    await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA max_page_count = 1"))
+    pages = await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA page_count").scalar())
+    await city.store.write(lambda conn: conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
+    answers = [await city.say("give", pseudonym)]
+    while answers[-1].status_code == 200 and len(answers) < 300:
+        answers += await asyncio.gather(*(city.say("give", pseudonym) for _ in range(20)))
+    full = [a for a in answers if a.status_code == 503]
+    assert full
+    assert slug(full[0]) == (503, "store-unavailable")
+    revisions = [s.revision for s in city.broker.standings(city.ref(pseudonym))]
+    assert revisions == list(range(1, len(revisions) + 1))
+    assert len(revisions) == 1 + len(answers) - len(full)
+    await city.down()
+
+
+def test_every_problem_has_a_name_of_its_own():
+    from passerelle_consent.records import problems
+
+    kinds = [v for v in vars(problems).values() if isinstance(v, problems.ProblemType)]
+    assert len({k.slug for k in kinds}) == len(kinds) > 20
+    json.dumps([k.title for k in kinds])
