@@ -118,7 +118,8 @@ def _decision_is_right(case: Case, findings: Findings, proposal: Exchange, decid
         return
     ref = proposal.ref
     standing = log.standing(ref, applied or 0)
-    told = case.policies[policy or ""].opinion(proposal.flow, proposal.type, proposal.value, standing, decided.at_ms)
+    flow = proposal.flow if proposal.origin else None  # without an origin the headers are not those of a proposal
+    told = case.policies[policy or ""].opinion(flow, proposal.type, proposal.value, standing, decided.at_ms)
     found = Opinion(decided.verdict, decided.reason, tuple(decided.withheld))
     at = f"at consent/{proposal.partition}<{applied}"
     findings.check("I2", found == told and decided.ref == ref, where, f"{found} should be {told}", at)

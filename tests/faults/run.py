@@ -1,0 +1,67 @@
+"""Run fault scenarios: `python tests/faults/run.py [--only NAME] [--seed N]`, each on a broker of its own.
+
+The history stays in `.passerelle/faults/`; `python tests/faults/judge.py <history>` judges it again, alone.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+if not __package__:  # run as a script: its siblings are found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faults import judge
+from faults.scenario import PLANS, Ground, Outcome, Plan, run
+from passerelle.city.apply import City
+from passerelle.city.broker import TEST_SETTINGS, Broker
+from passerelle.city.manifest import Manifest
+from passerelle.config import Home, Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+HISTORIES = PROJECT / ".passerelle/faults"
+
+
+@contextmanager
+def broker_and_city() -> Iterator[Ground]:
+    """A fresh city on a broker of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="passerelle-faults-") as folder:
+        home = Home(root=Path(folder))
+        manifest = Manifest.load(PROJECT / "deploy/city.yaml")
+        broker = Broker.up(home, PROJECT / "deploy/kafka", heap_mb=512, extra=TEST_SETTINGS)
+        try:
+            City(manifest=manifest, home=home, admin=broker.access("admin")).apply()
+            settings = Settings(home=home, manifest_path=manifest.path)
+            yield Ground(settings=settings, manifest=manifest, access=broker.access)
+        finally:
+            broker.down()
+
+
+def show(plan: Plan, outcome: Outcome) -> None:
+    waited = outcome.waited_ms or [0]
+    p50, p99 = (waited[int(len(waited) * q)] for q in (0.5, 0.99))
+    print(
+        f"{plan.name} seed {plan.seed}: {outcome.seconds:.0f} s, {outcome.sent:,} sent, "
+        f"{outcome.acknowledged:,} withdrawals acknowledged, {outcome.unanswered} not, "
+        f"after {p50}/{p99}/{waited[-1]} ms (p50/p99/max), drained: {outcome.drained}, faults {outcome.faults}"
+    )
+    print(f"history: {outcome.history}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(PLANS), default="mixed", help="the scenario")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(arguments)
+    plan = replace(PLANS[args.only], seed=args.seed)
+    with broker_and_city() as ground:
+        outcome = run(ground, plan, HISTORIES / f"{plan.name}-{plan.seed}.jsonl.gz")
+    show(plan, outcome)
+    return judge.main([str(outcome.history)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
