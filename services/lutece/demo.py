@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,10 @@ from passerelle_schemas.faults import Fault
 
 CITIZENS = 1_200
 
-console = Console()
+WIDTH_WHEN_PIPED = 132
+"""Of what is written to a file: a table that is folded to 80 columns is read by nobody."""
+
+console = Console(width=None if sys.stdout.isatty() else WIDTH_WHEN_PIPED)
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
@@ -62,10 +66,12 @@ def _run(files: Sequence[Path], *, once: bool) -> bool:
     """Play the day; return whether everything went, and every promise that can be counted was kept."""
     started = time.monotonic()
     for file in files:
-        next(iter(reports.read_reports(file)), None)  # the file and its columns, before anything is started
+        next(reports.read_reports(file), None)  # the file and its columns, before anything is started
     with stage(settings(), lambda what: console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {what}")) as city:
         people = generate(CITIZENS)
-        events = list(events_of(people, counts=DAY_COUNTS))
+        # A file's reports take the place of invented ones: what its departments receive can be counted from it.
+        counts = replace(DAY_COUNTS, reports=0) if files else DAY_COUNTS
+        events = list(events_of(people, counts=counts))
         with Observer(city.access("observer"), city.observed_topics(), city.bundle.catalogue) as observer:
             day = play(city, people, events, files, console)
             settled = Settled(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from passerelle.publish.csv_import import CsvImport, Tally
 from passerelle.publish.link import LinkClient
 from passerelle.publish.mapping import CellProblem, load_mapping
 from passerelle.publish.producer import DepartmentProducer, Outgoing
+from passerelle.publish.rows import Row
 from passerelle.publish.subjects import Cells
 from passerelle_schemas.faults import Fault
 
@@ -29,6 +31,7 @@ EVENTS_PER_SECOND = 150
 ROWS_PER_SECOND = 700
 """A file's pace: below what one agent worker and two gate workers do on two cores that they share with the rest."""
 
+REPORT = "citizen-desk.report-filed.v1"
 FRAIL_REGISTER = "social-action"
 """The department whose officers open overrides for the heat plan."""
 
@@ -92,7 +95,7 @@ class _Play:
         self._day = Day()
 
     async def run(self) -> Day:
-        departments = sorted({e.department for e in self._events})
+        departments = sorted({e.department for e in self._events} | {DESK})
         linked = await self._link(departments)
         async with AsyncExitStack() as open_:
             desk = await open_.enter_async_context(self._desk(DESK, DESK))
@@ -139,9 +142,12 @@ class _Play:
         return opinions.choices(said, citizens.pseudonyms, keyring, DESK, partitions)
 
     def _contacts(self) -> list[Citizen]:
-        """Who filed one of the day's reports and left a contact."""
-        filed = (e for e in self._events if e.type == "citizen-desk.report-filed.v1")
-        return [e.citizen for e in filed if e.value["reporter_email"]]
+        """Who filed one of the reports to come and left a contact."""
+        invented = (str(e.value["report_id"]) for e in self._events if e.type == REPORT)
+        rows = (row for file in self._files for row in reports.read_reports(file))
+        filed = (row.cells["id_dmr"] for row in rows if isinstance(row, Row))
+        reporters = self._reporters
+        return [reporters.of(number) for number in chain(invented, filed) if reporters.leaves_contact(number)]
 
     async def _voice(
         self, desk: Desk, ends: InboxEnds, choices: Sequence[Choice], number: int, over: asyncio.Event

@@ -69,8 +69,7 @@ class Outcome:
         proposed = Counter(flow for flow, _ in seen.proposals.values())
         delivered = Counter(d.flow for d in seen.deliveries)
         table = Table(title="What was shared, by flow")
-        for heading in ("Flow", "Recipient"):
-            table.add_column(heading)
+        table.add_column("Flow", no_wrap=True)
         for heading in ("Proposed", "Permitted", "Redacted", "Denied", "Delivered", "p50 ms", "p99 ms"):
             table.add_column(heading, justify="right")
         table.add_column("Denied because", overflow="fold")
@@ -79,7 +78,6 @@ class Outcome:
             denied = {r: n for (f, v, r), n in seen.decisions.items() if f == flow.id and v == "deny"}
             table.add_row(
                 flow.id,
-                flow.recipient,
                 *(str(n) for n in (proposed[flow.id], self._verdicts(flow.id, "permit"))),
                 *(str(n) for n in (self._verdicts(flow.id, "redact"), sum(denied.values()), delivered[flow.id])),
                 *(_shown(quantile(latencies, q)) for q in (0.50, 0.99)),
