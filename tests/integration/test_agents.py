@@ -1,0 +1,123 @@
+"""The agents of Lutèce on a real broker: nothing is lost and nothing doubled, whatever happens to a worker."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from integration.agents_world import DEAD, Worker, World, topic_of
+from passerelle.city.apply import City
+
+pytestmark = pytest.mark.broker
+SESSION_S = 10
+"""The agents' session time-out: a worker that is stopped longer loses its partitions."""
+
+
+@pytest.fixture
+def workers(city):
+    started = []
+
+    def start(name):
+        started.append(Worker(city, name).start())
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+def apply(city):
+    City(manifest=city.manifest, home=city.home, admin=city.access("admin")).apply()
+
+
+def ended(worker):
+    return worker.process.wait(60), [line for line in worker.lines() if line.get("event") == "gave up"]
+
+
+def test_without_a_topic_the_worker_ends_and_names_it(city, workers):
+    admin = AdminClient(city.access("admin").confluent())
+    admin.delete_topics([DEAD])[DEAD].result(30)
+    try:
+        code, (line,) = ended(workers("no-topic"))
+    finally:
+        apply(city)
+    assert code == 75
+    assert DEAD in line["why"]
+
+
+def test_without_a_right_the_worker_ends_and_names_the_topic(city, workers):
+    topic = topic_of("tax.income-assessed.v1")
+    admin = AdminClient(city.access("admin").confluent())
+    right = AclBindingFilter(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        "User:agents.lutece",
+        None,
+        AclOperation.READ,
+        AclPermissionType.ALLOW,
+    )
+    assert admin.delete_acls([right])[right].result(30)
+    try:
+        code, (line,) = ended(workers("no-right"))
+    finally:
+        apply(city)
+    assert code == 75
+    assert topic in line["why"]
+
+
+async def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(city, workers):
+    world = World(city, seed=1)
+    worker = workers("killed")
+    publishing = asyncio.create_task(world.publish(4_000, rate=250))
+    for n in range(2):
+        await worker.ready(times=n + 1)
+        await asyncio.sleep(2 + n)  # somewhere in the middle of its work: the seed of the test is the machine's own
+        worker.kill_and_start()
+    await publishing
+    await world.drained()
+    found = await world.compare()
+    print(found)
+    assert worker.ends == [-signal.SIGKILL] * 2
+    assert found["proposals"] > 4_000
+    assert worker.stop() == 0
+
+
+async def test_a_worker_that_comes_back_as_a_zombie_loses_nothing_and_doubles_nothing(city, workers):
+    world = World(city, seed=2)
+    first, second = workers("first"), workers("second")
+    await first.ready()
+    await second.ready()
+    publishing = asyncio.create_task(world.publish(5_000, rate=200))
+    await asyncio.sleep(2)
+    first.signal(signal.SIGSTOP)
+    await asyncio.sleep(SESSION_S + 3)  # past its session: its partitions are the other's by now
+    first.signal(signal.SIGCONT)
+    await publishing
+    await world.drained()
+    print(await world.compare())
+    assert (first.process.poll(), second.process.poll()) == (None, None)
+    assert (first.stop(), second.stop()) == (0, 0)
+
+
+def test_faust_s_own_command_lists_them(city):
+    done = subprocess.run(
+        [sys.executable, "-m", "faust", "-A", "lutece.agents", "agents"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **city.env()},
+    )
+    assert "lutece.meal-tariff" in done.stdout
