@@ -49,7 +49,8 @@ class Clients:
             "retry.backoff.ms": 20,
             "retry.backoff.max.ms": 200,
             "reconnect.backoff.max.ms": 500,
-            "log_level": 3,
+            # Critical only: what goes wrong reaches us as errors, and librdkafka would write it to stderr besides.
+            "log_level": 2,
         }
 
     def consumer(self, on_error: Callable[[KafkaError], None]) -> Consumer:
