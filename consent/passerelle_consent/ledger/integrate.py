@@ -199,6 +199,7 @@ class Integrator:
 
     def _integrate(self) -> Step:
         """The order of the four readings is the point: see `sequence`."""
+        self._led()
         ends = self._decisions.ends()
         waiting = self._waiting.noted(ends)
         journal_ends = self._journal.ends()

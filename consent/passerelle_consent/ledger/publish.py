@@ -61,7 +61,7 @@ class FolderPublisher:
 
     def write_key(self) -> Path:
         """Write the verifier key beside the folder, ``<folder>.vkey``, and return its path."""
-        path = self._folder.with_suffix(".vkey")
+        path = self._folder.with_name(f"{self._folder.name}.vkey")
         self._staging.mkdir(parents=True, exist_ok=True)
         draft = self._draft(f"{self._verifier.encode()}\n".encode())
         draft.replace(path)

@@ -126,13 +126,21 @@ class JournalRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """A journal entry that waits. ``until`` is unknown until the ends of `decisions` are noted again."""
+    """A journal entry that waits: a barrier for decisions, any other for a barrier of the same subject before it."""
 
     record: JournalRecord
     until: Ends | None = None
+    """Ends of `decisions`, noted after the barrier was read. Unknown until they are noted again."""
+
+    @property
+    def subject(self) -> bytes | None:
+        """Whose order is kept."""
+        return self.record.entry.subject
 
     def due(self, reached: Ends) -> bool:
-        """Whether every decision that had to come first is integrated."""
+        """Whether nothing but a barrier before it holds this entry back."""
+        if self.record.entry.type not in BARRIERS:
+            return True
         return self.until is not None and all(reached.get(p, 0) >= end for p, end in self.until.items())
 
 
@@ -149,7 +157,7 @@ class Waiting:
     def arrange(self, records: Iterable[JournalRecord]) -> tuple[list[JournalRecord], "Waiting"]:
         """Split what was read: what goes in now, and all that waits (barriers, and what follows for their subject)."""
         now, held = [], list(self.held)
-        behind = {h.record.entry.subject for h in held} - {None}
+        behind = {h.subject for h in held} - {None}
         for record in records:
             subject = record.entry.subject
             if record.entry.type not in BARRIERS and subject not in behind:
@@ -161,9 +169,15 @@ class Waiting:
         return now, Waiting(held=tuple(held))
 
     def release(self, reached: Ends) -> tuple[list[JournalRecord], "Waiting"]:
-        """Split into those that are due once decisions up to ``reached`` are integrated, and the rest."""
-        due = [h.record for h in self.held if h.due(reached)]
-        return due, Waiting(held=tuple(h for h in self.held if not h.due(reached)))
+        """Split into what goes in now that decisions up to ``reached`` are integrated, in order, and the rest."""
+        out, rest, stopped = [], [], set[bytes | None]()
+        for held in self.held:
+            if held.due(reached) and held.subject not in stopped:
+                out.append(held.record)
+            else:
+                rest.append(held)
+                stopped.add(held.subject)
+        return out, Waiting(held=tuple(rest))
 
     def resume_at(self, positions: Ends) -> dict[int, int]:
         """Where to read the journal again after a crash: never past an entry that waits."""

@@ -60,7 +60,7 @@ class Tile:
             index=int(elements.replace("x", "").replace("/", "")),
             width=int(width or TILE_WIDTH),
         )
-        if tile.path != path:
+        if tile.path != path or tile.width > TILE_WIDTH:
             raise Invalid("not the path of a tile", where=path)
         return tile
 

@@ -144,13 +144,13 @@ def verify_consistency(*, old: int, new: int, old_root: bytes, new_root: bytes, 
 
     A proof from the empty tree would show nothing and is refused.
     """
-    _check_hashes(old_root, new_root, *proof)
     if not 0 < old <= new:
         raise Invalid(f"no consistency proof leads from size {old} to size {new}")
     if old == new:
         if proof or old_root != new_root:
             raise Invalid(f"two trees of size {old} differ, or their proof is not empty")
         return
+    _check_hashes(old_root, new_root, *proof)
     path = list(proof)
     if old & (old - 1) == 0:
         path.insert(0, old_root)

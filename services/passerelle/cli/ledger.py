@@ -204,19 +204,19 @@ def _ident(text: str) -> bytes:
 def _folder(folder: Path | None) -> Path:
     from passerelle.config import settings
 
-    return folder or settings().home.ledger
+    return folder.absolute() if folder else settings().home.ledger
 
 
 def _verifier(folder: Path, path: Path | None) -> "Verifier":
-    from passerelle_consent.ledger.faults import Unclear
+    from passerelle_consent.ledger.faults import Invalid, Unclear
     from passerelle_consent.ledger.note import Verifier
 
-    path = path or folder.with_suffix(".vkey")
+    path = path or folder.parent / f"{folder.name}.vkey"
     try:
         return Verifier.parse(path.read_text("utf-8").removesuffix("\n"))
     except (OSError, UnicodeDecodeError) as exc:
         what = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
         hint = "name the file of the log's verifier key: --vkey FILE"
         raise Unclear(f"cannot be read ({what})", where=str(path), hint=hint) from None
-    except Unclear as fault:
+    except (Invalid, Unclear) as fault:
         raise Unclear(fault.what, where=str(path), hint=fault.hint) from None
