@@ -54,7 +54,7 @@ class Settled:
 
     def replays_dropped(self) -> int:
         """What the gate workers say that they dropped: the last count of each."""
-        return sum(self._last_stats(worker).get("replays", 0) for worker in GATE_WORKERS)
+        return sum(self._last_stats(worker).get("replays_dropped", 0) for worker in GATE_WORKERS)
 
     def _last_stats(self, worker: str) -> Mapping[str, int]:
         return next(
