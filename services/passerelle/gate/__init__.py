@@ -3,5 +3,5 @@
 `judge` and `policy` are pure; `state` is what one task knows; `load` and `task` speak to the broker; `worker` is the
 loop.
 
-The numbered rules that comments cite ("fence rule 2") are those of the withdrawal fence, listed in `decisions/0001`.
+The numbered rules that comments cite ("fence rule 2") are those of the withdrawal fence, listed in README.md.
 """

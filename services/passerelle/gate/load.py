@@ -12,7 +12,7 @@ Nothing is decided before; whatever fails leaves no task.
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
 
 import structlog
@@ -43,11 +43,20 @@ Place = tuple[str, int]
 class TakeOver:
     """Takes partitions over for one worker. Used by one thread, but for the producers' initialisation."""
 
-    def __init__(self, clients: Clients, timings: Timings, read_policy: ReadPolicy, pool: Executor) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        timings: Timings,
+        read_policy: ReadPolicy,
+        pool: Executor,
+        retire: Callable[[Producer], None],
+    ) -> None:
+        """``retire`` closes a producer that did not come up."""
         self._clients = clients
         self._timings = timings
         self._read_policy = read_policy
         self._pool = pool
+        self._retire = retire
         self._loader = clients.loader()
         self._probe = clients.probe()
 
@@ -92,7 +101,7 @@ class TakeOver:
             repeat(producer.init_transactions, self._timings.call_s)
         except KafkaException as exc:
             _log.warning("init-failed", partition=partition, error=error_name(exc))
-            producer.close()
+            self._retire(producer)
             return None
         return producer
 

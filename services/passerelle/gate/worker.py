@@ -4,6 +4,7 @@ Everything but the transactions themselves runs on the thread that polls, and ev
 the next poll (fence rule 8): rebalance callbacks, which run inside the poll, never meet an open transaction.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ from passerelle.gate.calls import CannotProduce, error_name, give_up
 from passerelle.gate.clients import Clients, Timings
 from passerelle.gate.feed import Feed
 from passerelle.gate.judge import Record
-from passerelle.gate.load import CannotTakeOver, TakeOver
+from passerelle.gate.load import TakeOver
 from passerelle.gate.policy import policy_reader
 from passerelle.gate.task import Task
 from passerelle.pseudonyms import Keyring
@@ -31,6 +32,8 @@ SKIPS_MAX = 3
 """A client that skips more often in a row is broken; another process may read on."""
 TAKE_OVER_PAUSE_S = 0.5
 STATS_S = 1.0
+CLOSE_S = 5.0
+"""What is not closed by then ends with the process; the next owner settles it as it settles a killed one's."""
 REACH_S = 2.0
 """One question to the cluster, asked only while the client says that no broker can be reached."""
 
@@ -89,10 +92,10 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=partitions, thread_name_prefix="task")
         self._consumer = clients.consumer(self._client_error)
         self._feed = Feed(clients.feed())
-        self._take_over = TakeOver(clients, timings, policy_reader(recipients), self._pool)
+        self._take_over = TakeOver(clients, timings, policy_reader(recipients), self._pool, self._retire)
         self._slots: dict[int, Slot] = {}
         self._group: Any = None
-        self._closer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="close")
+        self._closing: list[threading.Thread] = []
         self._stats_due = 0.0
         self._unreached_since: float | None = None
 
@@ -106,6 +109,8 @@ class Worker:
         try:
             while not stopping():
                 self.round()
+        except KafkaException as exc:
+            raise GaveUp(f"the broker's client cannot go on: {error_name(exc)}") from None
         finally:
             self.close()
 
@@ -132,7 +137,9 @@ class Worker:
         self._feed.close()
         self._take_over.close()
         self._pool.shutdown()
-        self._closer.shutdown()
+        deadline = time.monotonic() + CLOSE_S
+        for thread in self._closing:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     # -- polling -------------------------------------------------------------------------------------------------
 
@@ -199,6 +206,8 @@ class Worker:
         consumer.assign([TopicPartition(EXCHANGE, p.partition, 0) for p in places])
         consumer.pause([TopicPartition(EXCHANGE, p.partition) for p in places])
         _log.info("assigned", parts=sorted(self._slots), member=self._group is not None)
+        if not places:  # more workers than partitions: this one stands by
+            _log.info("ready", parts=[], held={})
 
     def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         self._retire_all([p.partition for p in places])
@@ -218,8 +227,13 @@ class Worker:
         self._follow()
 
     def _retire(self, producer: Producer) -> None:
-        # The reference lives until it is closed (fence rule 12): collected while fenced, librdkafka crashed once.
-        self._closer.submit(producer.close)
+        """Close it aside: closing aborts what is open, which takes its time when the broker is away.
+
+        The thread refers to it until it is closed (fence rule 12): collected while fenced, librdkafka crashed once.
+        """
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        self._closing.append(threading.Thread(target=producer.close, name="close", daemon=True))
+        self._closing[-1].start()
 
     # -- taking over ---------------------------------------------------------------------------------------------
 
@@ -244,7 +258,7 @@ class Worker:
         producers = self._take_over.own(partitions)
         try:
             states = self._take_over.learn(list(producers), self._consumer) if producers else {}
-        except (KafkaException, CannotTakeOver) as exc:
+        except (KafkaException, Fault) as exc:
             _log.warning("take-over-failed", parts=sorted(producers), error=error_name(exc))
             for producer in producers.values():
                 self._retire(producer)

@@ -72,7 +72,7 @@ def test_a_take_over_fences_first_then_asks_stable_then_loads_to_the_ends(broker
     broker.offsets = {("exchange", 0): 5, ("consent", 0): 2}
     broker.write("marks", 0, mark_key(origin()), encode_mark(Mark(offset=4, n=0)))
     with ThreadPoolExecutor(1) as pool:
-        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool)
+        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool, lambda producer: producer.close())
         assert list(take_over.own([0])) == [0]
         state = take_over.learn([0], broker.consumer(None))[0]
     assert [entry[0] for entry in broker.journal] == ["init", "committed", "ends", "ends"]
@@ -84,7 +84,7 @@ def test_a_take_over_fences_first_then_asks_stable_then_loads_to_the_ends(broker
 def test_compaction_below_the_committed_position_does_not_move_the_fence_back(broker):
     broker.offsets = {("exchange", 0): 0, ("consent", 0): 2}
     with ThreadPoolExecutor(1) as pool:
-        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool)
+        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool, lambda producer: producer.close())
         broker.logs["consent", 0].pop()
         broker.offsets["consent", 0] = 1
         assert take_over.learn([0], broker.consumer(None))[0].applied == 1
@@ -94,7 +94,7 @@ def test_without_committed_offsets_reading_begins_at_the_first_proposal_there_is
     propose(broker, 0)
     broker.logs["exchange", 0][0]._said = ("exchange", 0, 40, *broker.logs["exchange", 0][0]._said[3:])
     with ThreadPoolExecutor(1) as pool:
-        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool)
+        take_over = TakeOver(broker, TIMINGS, policy_reader(RECIPIENTS), pool, lambda producer: producer.close())
         assert take_over.learn([0], broker.consumer(None))[0].decided == 40
         assert take_over.first_from(0, 12) == 40
 
