@@ -69,10 +69,14 @@ def publish_csv(
     )
     try:
         asyncio.run(_publish(here, run, asked))
-    finally:
-        # Also after Ctrl-C or a fault in the middle: what was published stays published.
+    except BaseException:
+        # Ctrl-C, or a fault in the middle: what was published stays published, and is said.
         run.close()
-        _tell(run, as_json=as_json)
+        if run.tally.input_rows:
+            _tell(run, as_json=as_json)
+        raise
+    run.close()
+    _tell(run, as_json=as_json)
     if not run.tally.all_went:
         raise typer.Exit(1)
 

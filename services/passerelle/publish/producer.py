@@ -97,6 +97,9 @@ class DepartmentProducer:
                     raise self._unreachable(exc) from None
                 await asyncio.sleep(pause_s)
                 pause_s *= 2
+            except BaseException:  # Ctrl-C while connecting
+                await producer.stop()
+                raise
             else:
                 self._producer = producer
                 return self

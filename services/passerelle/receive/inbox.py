@@ -94,6 +94,9 @@ class InboxReader:
                     raise self._refused(exc) from None
                 await asyncio.sleep(pause_s)
                 pause_s *= 2
+            except BaseException:  # Ctrl-C while connecting
+                await consumer.stop()
+                raise
             else:
                 self._consumer = consumer
                 return self
