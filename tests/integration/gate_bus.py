@@ -182,9 +182,9 @@ class Worker:
         found = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, found) if line["event"] == event]
 
-    def wait_for(self, event):
+    def wait_for(self, event, satisfied=lambda _: True):
         deadline = time.monotonic() + SECONDS_MAX
-        while not self.lines(event):
+        while not any(map(satisfied, self.lines(event))):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)  # a log file has no event to wait for
