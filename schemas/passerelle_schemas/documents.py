@@ -1,5 +1,6 @@
 """YAML and JSON documents whose errors name the file, the line and the field."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,18 @@ class DocumentFault(Fault):
         super().__init__("\n".join(self.problems), hint=hint)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as its version 1.2 has it: ``on``, ``off``, ``yes`` and ``no`` are words, and only true and false are not."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - how PyYAML is configured
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), ["t", "f"])
+
+
 class Document:
     """One parsed file: ``value`` (plain Python) and the line of each of its values.
 
@@ -34,8 +47,8 @@ class Document:
         self._lines: dict[Location, int] = {(): 1}
         try:
             text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.value: Any = yaml.safe_load(text)
+            node = yaml.compose(text, Loader=_Loader)
+            self.value: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter still
         except OSError as exc:
             raise DocumentFault([f"{path}: cannot be read: {exc.strerror}"]) from None
         except UnicodeDecodeError as exc:
