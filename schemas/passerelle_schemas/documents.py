@@ -25,7 +25,7 @@ class DocumentFault(Fault):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its version 1.2 has it: ``on``, ``off``, ``yes`` and ``no`` are words, and only true and false are not."""
+    """YAML as its version 1.2 has it: ``on``, ``off``, ``yes`` and ``no`` are words; true and false alone are not."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - how PyYAML is configured
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
