@@ -14,10 +14,12 @@ protocol, where the epoch stays the same between transactions, so a late Produce
 
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
+
+from passerelle.envelope import Headers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,24 +87,22 @@ def give_up(producer: Producer, exc: Exception, *, call_s: float, session_s: flo
     return BACK_OFF_S
 
 
-def send(producer: Producer, **record: Any) -> None:
+def send(
+    producer: Producer, topic: str, value: bytes, *, key: bytes | None, partition: int, headers: Headers | None = None
+) -> None:
     """Produce one record, waiting while the queue is full. Raises `CannotProduce`, `KafkaException`."""
-    try:
-        producer.produce(**record)
-    except BufferError:
-        _send_patiently(producer, record)
-
-
-def _send_patiently(producer: Producer, record: dict[str, Any]) -> None:
-    deadline = time.monotonic() + REPEATS_S
-    while time.monotonic() < deadline:
-        producer.poll(0.05)
+    deadline = None
+    while True:
         try:
-            producer.produce(**record)
+            # Plain arguments: this is called for every delivery, and a packed dict would cost more than the rest of it.
+            producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]
         except BufferError:
-            continue
-        return
-    raise CannotProduce
+            deadline = deadline or time.monotonic() + REPEATS_S
+            if time.monotonic() > deadline:
+                raise CannotProduce from None
+            producer.poll(0.05)
+        else:
+            return
 
 
 def _retriable(error: KafkaError | None) -> bool:

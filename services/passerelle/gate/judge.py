@@ -107,6 +107,14 @@ def judge(records: Iterable[Record], grounds: Grounds, now_ms: int) -> Judged:
     return batch.close()
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """How often the table gave this very decision: a batch has few, so nothing else is counted record by record."""
+
+    decision: Decision
+    times: int = 0
+
+
 class _Batch:
     """One batch while it is judged."""
 
@@ -119,6 +127,7 @@ class _Batch:
         self._outgoing: dict[str, list[Outgoing]] = {}
         self._dead_letters: list[DeadLetter] = []
         self._counts: Counter[str] = Counter()
+        self._outcomes: dict[int, _Outcome] = {}
 
     def take(self, record: Record) -> None:
         """Judge one record."""
@@ -147,8 +156,16 @@ class _Batch:
             deliveries=tuple(d for r, o in self._outgoing.items() for d in _addressed(r, o, self._grounds.keyring)),
             dead_letters=tuple(self._dead_letters),
             moved=self._advances.moved,
-            counts=self._counts,
+            counts=self._counted(),
         )
+
+    def _counted(self) -> Mapping[str, int]:
+        for outcome in self._outcomes.values():
+            decision = outcome.decision
+            self._counts[decision.verdict.value] += outcome.times
+            if decision.verdict is Verdict.DENY:
+                self._counts[f"deny.{decision.reason.value}"] += outcome.times
+        return self._counts
 
     def _decide(self, proposal: Proposal, ref: bytes, value: bytes) -> None:
         policy = self._grounds.policy
@@ -183,9 +200,10 @@ class _Batch:
                 origin=origin,
             )
         )
-        self._counts[decision.verdict.value] += 1
-        if decision.verdict is Verdict.DENY:
-            self._counts[f"deny.{decision.reason.value}"] += 1
+        outcome = self._outcomes.get(id(decision))
+        if outcome is None:
+            outcome = self._outcomes[id(decision)] = _Outcome(decision)
+        outcome.times += 1
         return decided
 
     def _flow_index(self, flow: str | None) -> int:

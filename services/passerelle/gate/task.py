@@ -17,6 +17,9 @@ from passerelle.pseudonyms import Keyring
 from passerelle_consent.wire import FenceMark, encode_decisions, encode_fence, encode_mark
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, MARKS, dead_letter
 
+DEAD_LETTER_PARTITION = 0
+"""There is one: dead letters are few, and an operator reads them in one place."""
+
 Clock = Callable[[], int]
 """Epoch milliseconds."""
 
@@ -96,21 +99,21 @@ class Task:
 
     def release(self, judged: Judged) -> None:
         """Produce deliveries, decisions, marks and dead letters. All but the last to partition i."""
-        produce, partition = self._produce, self.state.partition
+        producer, partition = self.producer, self.state.partition
         for topic, key, value, headers in judged.deliveries:
-            produce(topic=topic, key=key, value=value, headers=headers, partition=partition)
+            send(producer, topic, value, key=key, partition=partition, headers=headers)
         for packed in encode_decisions(judged.decisions):
-            produce(topic=DECISIONS, value=packed, partition=partition)
-        for key, mark in judged.moved.items():
-            produce(topic=MARKS, key=key, value=encode_mark(mark), partition=partition)
+            send(producer, DECISIONS, packed, key=None, partition=partition)
+        for source, mark in judged.moved.items():
+            send(producer, MARKS, encode_mark(mark), key=source, partition=partition)
         for letter in judged.dead_letters:
-            produce(topic=dead_letter(COMPONENT), value=letter.encode())
+            send(producer, dead_letter(COMPONENT), letter.encode(), key=None, partition=DEAD_LETTER_PARTITION)
 
     def mark_fence(self, applied: int) -> None:
         """Tell `fence[i]`, in the same transaction, how far consent is applied: the acknowledgement waits for this."""
         partition = self.state.partition
         mark = encode_fence(FenceMark(applied=applied, worker=self._worker))
-        self._produce(topic=FENCE, key=str(partition).encode(), value=mark, partition=partition)
+        send(self.producer, FENCE, mark, key=str(partition).encode(), partition=partition)
 
     def offsets_to_commit(self, decided: int, applied: int) -> list[TopicPartition]:
         """Fence rule 1: every transaction commits the offsets of both `exchange[i]` and `consent[i]`."""
@@ -124,9 +127,6 @@ class Task:
     def commit(self) -> None:
         """Commit. After an error nobody knows whether it did; the next take-over finds out (fence rule 4)."""
         repeat(self.producer.commit_transaction, self._call_s)
-
-    def _produce(self, **record: Any) -> None:
-        send(self.producer, **record)
 
 
 def _counts(records: Sequence[Record], judged: Judged | None) -> Mapping[str, int]:

@@ -48,7 +48,7 @@ class FakeProducer:
         self._call("begin")
         self.open, self.offsets = [], []
 
-    def produce(self, *, topic, value, key=None, headers=None, partition=0):
+    def produce(self, topic, value, key, partition, *, headers=None):
         self._call("produce", topic, partition)
         self.open.append((topic, partition, key, value, headers))
 

@@ -19,7 +19,7 @@ from passerelle_consent.wire import (
     encode_standing,
     mark_key,
 )
-from unit.gate.fake import FakeBroker, failing
+from unit.gate.fake import FakeBroker, FakeMessage, failing
 from unit.gate.town import ANN, BUNDLE, KEYRING, RECIPIENTS, VALUE, headers, origin
 from unit.policy.city import stance, standing
 
@@ -323,3 +323,37 @@ def test_every_producer_is_closed_in_the_end(broker, worker):
     rounds(worker, 3)
     worker.close()
     assert [p.closed for p in broker.producers] == [True, True]
+
+
+def test_marks_that_cannot_be_read_leave_the_partition_without_a_task(broker, worker):
+    broker.write("marks", 0, mark_key(origin()), b"\x01")
+    propose(broker, 0)
+    owning(broker, worker, 0)
+    rounds(worker, 2)
+    assert decided(broker) == []
+    assert worker.tally["takeovers"] == 0
+
+
+def test_a_lost_consent_feed_makes_the_task_load_again(broker, worker):
+    owning(broker, worker, 0)
+    broker.logs["consent", 0].append(FakeMessage("consent", 0, 9, error=KafkaError(KafkaError.OFFSET_OUT_OF_RANGE)))
+    worker.round()
+    broker.logs["consent", 0].pop()
+    rounds(worker, 2)
+    assert worker.tally["failures"] == 1
+    assert worker.tally["takeovers"] == 2
+
+
+def test_a_worker_without_partitions_stands_by_ready(broker, worker, capsys):
+    owning(broker, worker)
+    assert "ready" in capsys.readouterr().out
+    assert broker.calls("init", "begin") == []
+
+
+def test_a_full_queue_is_waited_for(broker, worker):
+    owning(broker, worker, 0)
+    propose(broker, 0)
+    broker.fail("produce", 0, BufferError(), BufferError())
+    worker.round()
+    assert len(broker.calls("poll")) == 2
+    assert len(decided(broker)) == 1
