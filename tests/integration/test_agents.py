@@ -16,8 +16,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from conftest import start_broker
 from integration.agents_world import DEAD, Worker, World, topic_of
 from passerelle.city.apply import City
+from passerelle.city.broker import Broker
 
 pytestmark = pytest.mark.broker
 SESSION_S = 10
@@ -109,6 +111,19 @@ async def test_a_worker_that_comes_back_as_a_zombie_loses_nothing_and_doubles_no
     print(await world.compare())
     assert (first.process.poll(), second.process.poll()) == (None, None)
     assert (first.stop(), second.stop()) == (0, 0)
+
+
+async def test_a_broker_that_dies_and_comes_back_loses_nothing_and_doubles_nothing(city, workers):
+    world = World(city, seed=3)
+    worker = workers("outage")
+    await worker.ready()
+    await world.publish(2_000, rate=1_000)
+    os.kill(Broker.find(city.home).pid, signal.SIGKILL)
+    start_broker(city.home)
+    await world.publish(500, rate=500)
+    await world.drained()
+    print(await world.compare())
+    assert worker.stop() == 0
 
 
 def test_faust_s_own_command_lists_them(city):

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -87,10 +89,15 @@ async def until_done(
                     await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
     except TimeoutError:
         stop(f"no success for {PATIENCE_S:.0f} s", **where)
-    except Exception as exc:
-        # A fault of the kit itself: do not guess, do not acknowledge.
-        log.exception("unexpected")
-        stop(type(exc).__name__, **where)
+    except Exception as exc:  # noqa: BLE001 - the process ends on it
+        # A fault of the kit itself: do not guess, do not acknowledge. No traceback: a pretty one shows local variables.
+        stop(type(exc).__name__, raised_at=_place(exc), **where)
+
+
+def _place(exc: Exception) -> str:
+    """File and line that raised it."""
+    *_, (frame, line) = traceback.walk_tb(exc.__traceback__)
+    return f"{Path(frame.f_code.co_filename).name}:{line}"
 
 
 def _named(exc: Exception) -> str | None:

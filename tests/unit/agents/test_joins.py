@@ -132,7 +132,7 @@ def test_any_interleaving_with_failures_and_restarts_gives_what_a_calm_run_gives
     """One log, folded by workers that fail and die, gives the same proposals: none lost, none doubled."""
     app, households, incomes = joined
     bus = Bus(app, seed=seed)
-    for i in range(40):
+    for i in range(24):
         household(bus, households, f"p{i % 5}", i % 14, at=DAY.format(1 + i % 28))
         income(bus, incomes, f"p{i % 7}", i, at=DAY.format(1 + i % 28))
         if i % 8 == 5:

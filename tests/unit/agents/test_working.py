@@ -21,6 +21,7 @@ class Stopped(BaseException):
 
 
 def stop(why, **where):
+    assert "Canary" not in str(where)
     raise Stopped(why, where.get("refused"))
 
 
