@@ -4,6 +4,7 @@ The history stays in `.passerelle/faults/`; `python tests/faults/judge.py <histo
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +28,17 @@ HISTORIES = PROJECT / ".passerelle/faults"
 
 @contextmanager
 def broker_and_city() -> Iterator[Ground]:
-    """A fresh city on a broker of its own, gone afterwards."""
+    """A fresh city on a broker of its own, gone afterwards, also when somebody ends this process with SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with _city() as ground:
+            yield ground
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _city() -> Iterator[Ground]:
     with tempfile.TemporaryDirectory(prefix="passerelle-faults-") as folder:
         home = Home(root=Path(folder))
         manifest = Manifest.load(PROJECT / "deploy/city.yaml")
