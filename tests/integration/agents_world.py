@@ -278,13 +278,14 @@ class Worker:
 
     city: object
     name: str
+    command: tuple = ("passerelle.cli", "agents", "run", "lutece.agents")
     ends: list = field(default_factory=list)
 
     def start(self):
         self.log = self.city.home.root / f"{self.name}.log"
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "passerelle.cli", "agents", "run", "lutece.agents"],
+                [sys.executable, "-m", *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -301,8 +302,15 @@ class Worker:
                 continue
 
     async def ready(self, times=1):
+        await self._until(lambda: sum(line.get("event") == "ready" for line in self.lines()) >= times)
+
+    async def said(self, word):
+        """For a log that is not JSON."""
+        await self._until(lambda: word in self.log.read_text())
+
+    async def _until(self, seen):
         end = time.monotonic() + 60
-        while sum(line.get("event") == "ready" for line in self.lines()) < times:
+        while not seen():
             assert time.monotonic() < end, self.log.read_text()[-2000:]
             assert self.process.poll() is None, self.log.read_text()[-2000:]
             await asyncio.sleep(0.1)

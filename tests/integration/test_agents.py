@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from confluent_kafka.admin import (
@@ -126,13 +124,12 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing_and_doubles_nothi
     assert worker.stop() == 0
 
 
-def test_faust_s_own_command_lists_them(city):
-    done = subprocess.run(
-        [sys.executable, "-m", "faust", "-A", "lutece.agents", "agents"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env={**os.environ, **city.env()},
-    )
-    assert "lutece.meal-tariff" in done.stdout
+async def test_faust_s_own_commands_list_and_run_them(city):
+    listed = Worker(city, "faust-agents", command=("faust", "-A", "lutece.agents", "agents")).start()
+    assert listed.process.wait(60) == 0
+    assert "lutece.meal-tariff" in listed.log.read_text()
+    worker = Worker(city, "faust-worker", command=("faust", "-A", "lutece.agents", "worker", "-l", "warn")).start()
+    try:
+        await worker.said("ready")
+    finally:
+        assert worker.stop() == 0
