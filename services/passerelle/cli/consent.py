@@ -27,6 +27,10 @@ REQUESTS_AT_ONCE = 2_000
 DRAIN_S = 10
 """How long requests may finish after SIGTERM: five times the longest that one waits."""
 
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection (httpx 5 s, browsers and proxies up to 60 s): they close it, never we, so
+that no request meets a connection that is just being closed."""
+
 START_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.5
 """Doubled each time: six attempts last 16 s, a broker that is being started again included."""
@@ -99,6 +103,7 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
                 date_header=False,
                 limit_concurrency=REQUESTS_AT_ONCE,
                 timeout_graceful_shutdown=DRAIN_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 lifespan="off",  # `_serve` starts the service itself, so that a fault is one line and no traceback
             )
         )
@@ -278,6 +283,8 @@ class _Clients:
             else:
                 if isinstance(client, AIOKafkaConsumer):
                     client.assign([TopicPartition(FENCE, p) for p in range(self.manifest.partitions)])
+                    # A turn of the loop, so that its background task begins: stopped before, it would raise.
+                    await asyncio.sleep(0)
                 return client
             if attempt < START_ATTEMPTS:
                 await asyncio.sleep(pause_s)

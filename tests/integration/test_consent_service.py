@@ -1,0 +1,322 @@
+"""The consent service as a process on a real broker. A small stand-in for the gate writes the fence marks."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from passerelle.keys import secret
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.standing import State
+from passerelle_consent.wire import (
+    POLICY_KEY,
+    FenceMark,
+    JournalType,
+    decode_journal,
+    decode_standing,
+    encode_fence,
+)
+
+pytestmark = pytest.mark.broker
+
+DESK = "citizen-desk"
+READY_S_MAX = 60.0
+CANARY = "Zyxwvutsrq"
+
+
+@dataclass
+class Service:
+    """A running `passerelle consent serve`."""
+
+    process: subprocess.Popen
+    url: str
+    log: object
+    http: httpx.Client = field(init=False)
+
+    def __post_init__(self):
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def call(self, method, path, body=None, token=None, **headers):
+        return self.http.request(method, path, json=body, headers={"Authorization": f"Bearer {token}", **headers})
+
+
+@contextmanager
+def serving(city, log, *, port=0) -> Iterator[Service]:
+    with log.open("ab") as out:
+        start = log.stat().st_size
+        command = [sys.executable, "-m", "passerelle.cli", "consent", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **city.env()})
+    try:
+        service = Service(process, ready(process, log, start), log)
+        with service.http:
+            yield service
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def ready(process, log, start):
+    end = time.monotonic() + READY_S_MAX
+    while time.monotonic() < end and process.poll() is None:
+        for line in log.read_bytes()[start:].splitlines():
+            if b'"ready"' in line:
+                return json.loads(line)["address"]
+        time.sleep(0.05)
+    raise AssertionError(f"not ready, exit code {process.poll()}: {log.read_text()[-2000:]}")
+
+
+class Gate(threading.Thread):
+    """Applies `consent` and marks it on `fence` in transactions, as the gate's principal."""
+
+    def __init__(self, city):
+        super().__init__(daemon=True)
+        self.city = city
+        self.partitions = range(city.manifest.partitions)
+        access = city.access("gate").confluent()
+        self.consumer = Consumer({**access, "group.id": "gate", "auto.offset.reset": "earliest"})
+        self.producers = [
+            Producer({**access, "transactional.id": f"gate-{p}", "linger.ms": 0}) for p in self.partitions
+        ]
+        self.ending = threading.Event()
+
+    def __enter__(self):
+        for producer in self.producers:
+            producer.init_transactions(30)
+        self.consumer.assign([TopicPartition("consent", p, 0) for p in self.partitions])
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.join()
+        self.consumer.close()
+
+    def run(self):
+        while not self.ending.is_set():
+            applied = {}
+            for record in self.consumer.consume(500, 0.02):
+                if not record.error():
+                    applied[record.partition()] = record.offset() + 1
+            for partition, offset in applied.items():
+                self.mark(partition, offset)
+
+    def mark(self, partition, applied, *, commit=True):
+        producer = self.producers[partition]
+        producer.begin_transaction()
+        value = encode_fence(FenceMark(applied=applied, worker="test"))
+        producer.produce("fence", value, key=str(partition).encode(), partition=partition)
+        if commit:
+            producer.commit_transaction(30)
+        else:
+            producer.flush(30)
+            producer.abort_transaction(30)
+
+
+def records(city, topic):
+    """Everything on a topic, in order by partition."""
+    access = city.access("admin").confluent()
+    consumer = Consumer(
+        {**access, "group.id": "test", "isolation.level": "read_committed", "enable.partition.eof": True}
+    )
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(city.manifest.partitions)])
+    found, ended = [], set()
+    while len(ended) < city.manifest.partitions:
+        record = consumer.poll(10)
+        assert record is not None, f"{topic} does not answer"
+        if record.error():
+            ended.add(record.partition())
+        else:
+            found.append(record)
+    consumer.close()
+    return found
+
+
+def identity(number):
+    return {
+        "given_names": ["Marie"],
+        "family_name": f"{CANARY} {number}",
+        "birth_date": "1980-02-29",
+        "gender": "female",
+        "birth_place": "75056",
+        "birth_country": "99100",
+    }
+
+
+@pytest.fixture(scope="module")
+def consent(city):
+    """An agreement of the demonstration city that rests on consent, and the desk's token."""
+    bundle = city.manifest.policy_bundle()
+    agreement = next(a for a in bundle.agreements if a.basis.value == "6-1-a")
+    return agreement, secret(city.home.keys, f"tokens/{DESK}")
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "consent.log"
+    path.touch()
+    return path
+
+
+def link(service, token, *numbers):
+    body = {"department": DESK, "identities": [identity(n) for n in numbers]}
+    answer = service.call("POST", "/v1/links", body, token)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["pseudonyms"]
+
+
+def say(service, consent, pseudonym, action):
+    agreement, token = consent
+    body = {"department": DESK, "notice": agreement.notice.version}
+    return service.call("POST", f"/v1/subjects/{pseudonym}/agreements/{agreement.id}/{action}", body, token)
+
+
+def settled(service, token, answer):
+    """The change in effect: at once, or by its status address when the machine is slow."""
+    if answer.status_code == 200:
+        return answer.json()
+    assert answer.status_code == 202, answer.text
+    end = time.monotonic() + 60
+    while (body := service.call("GET", answer.headers["location"], token=token).json())["status"] != "in-effect":
+        assert time.monotonic() < end, body
+        time.sleep(0.02)
+    return body
+
+
+def test_a_withdrawal_is_acknowledged_by_the_fence_on_a_real_broker(city, consent, log):
+    _, token = consent
+    with serving(city, log) as service, Gate(city):
+        (pseudonym,) = link(service, token, 1)
+        settled(service, token, say(service, consent, pseudonym, "give"))
+        told = settled(service, token, say(service, consent, pseudonym, "withdraw"))
+        ref = city.manifest.keyring(city.home).subject(DESK, bytes.fromhex(pseudonym))
+        mine = [r for r in records(city, "consent") if r.key() == ref]
+        states = [[s.state for s in decode_standing(r.value()).stances.values()] for r in mine]
+        assert states == [[], [State.GIVEN], [State.WITHDRAWN]]
+        assert (told["consent_partition"], told["consent_offset"]) == (mine[-1].partition(), mine[-1].offset())
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+    entries = [decode_journal(r.value()) for r in records(city, "consent.journal")]
+    about = [e for e in entries if e.subject == ref]
+    kinds = [JournalType.LINKED, JournalType.GIVEN, JournalType.WITHDRAWN, JournalType.FENCED]
+    assert [e.type for e in about] == kinds
+    assert about[-1].regarding == about[-2].id
+    policies = [r for r in records(city, "consent") if r.key() == POLICY_KEY]
+    assert {PolicyBundle.unpack(r.value()).digest for r in policies} == {city.manifest.policy_bundle().digest}
+    assert {r.partition() for r in policies} == set(range(city.manifest.partitions))
+    assert sum(e.type is JournalType.AGREEMENT for e in entries) == len(city.manifest.policy_bundle().agreements)
+    text = log.read_text()
+    assert CANARY not in text
+    assert pseudonym not in text
+    assert ref.hex() not in text
+
+
+def test_killed_before_the_fence_it_completes_the_acknowledgement_after_a_restart(city, consent, log):
+    _, token = consent
+    with serving(city, log) as service:
+        (pseudonym,) = link(service, token, 2)
+        settled(service, token, say(service, consent, pseudonym, "give"))
+        answer = say(service, consent, pseudonym, "withdraw")
+        assert answer.status_code == 202
+        service.process.kill()
+        service.process.wait()
+    with serving(city, log) as service:
+        where = answer.headers["location"]
+        assert service.call("GET", where, token=token).json()["status"] == "taking-effect"
+        with Gate(city):
+            assert settled(service, token, answer)["state"] == "withdrawn"
+
+
+def test_a_mark_of_a_transaction_that_was_aborted_acknowledges_nothing(city, consent, log):
+    _, token = consent
+    with serving(city, log) as service:
+        (pseudonym,) = link(service, token, 3)
+        settled(service, token, say(service, consent, pseudonym, "give"))
+        gate = Gate(city)
+        for producer in gate.producers:
+            producer.init_transactions(30)
+        for partition in gate.partitions:
+            gate.mark(partition, 1_000_000, commit=False)
+        answer = say(service, consent, pseudonym, "withdraw")
+        assert answer.status_code == 202
+        with Gate(city):
+            assert settled(service, token, answer)["state"] == "withdrawn"
+
+
+def test_killed_in_the_middle_of_traffic_it_loses_nothing_and_keeps_order(city, consent, log):
+    _, token = consent
+    numbers = range(100, 140)
+    answered: dict[str, int] = {}
+    with Gate(city):
+        with serving(city, log) as service:
+            pseudonyms = link(service, token, *numbers)
+            port = httpx.URL(service.url).port
+            traffic = [
+                threading.Thread(target=change_minds, args=(service.url, consent, p, answered)) for p in pseudonyms
+            ]
+            for thread in traffic:
+                thread.start()
+            while sum(answered.values()) < 60:
+                time.sleep(0.01)
+            service.process.kill()
+            for thread in traffic:
+                thread.join()
+        with serving(city, log, port=port) as service:
+            for p in pseudonyms:
+                body = service.call("GET", f"/v1/subjects/{p}/standing?department={DESK}", token=token).json()
+                # What was answered is there; one more may have been recorded as the process died.
+                assert body["revision"] - 1 in (answered.get(p, 0), answered.get(p, 0) + 1)
+                settled(service, token, say(service, consent, p, "give"))
+                body = service.call("GET", f"/v1/subjects/{p}/standing?department={DESK}", token=token).json()
+                answered[p] = body["revision"]
+    keyring = city.manifest.keyring(city.home)
+    for p in pseudonyms:
+        ref = keyring.subject(DESK, bytes.fromhex(p))
+        revisions = [decode_standing(r.value()).revision for r in records(city, "consent") if r.key() == ref]
+        assert sorted(set(revisions)) == list(range(1, answered[p] + 1))
+        assert revisions[-1] == answered[p]
+
+
+def change_minds(url, consent, pseudonym, answered):
+    agreement, token = consent
+    path = f"/v1/subjects/{pseudonym}/agreements/{agreement.id}"
+    body = {"department": DESK, "notice": agreement.notice.version}
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+        for i in range(100):
+            try:
+                answer = http.post(f"{path}/{'withdraw' if i % 2 else 'give'}", json=body)
+            except httpx.TransportError:
+                return
+            assert answer.status_code in (200, 202)
+            answered[pseudonym] = answered.get(pseudonym, 0) + 1
+
+
+def test_faults_at_start_are_one_line_and_a_hint(city, consent, log, tmp_path):
+    with serving(city, log):
+        second = start_once(city)
+        assert second.returncode == 2
+        assert "another process serves this store" in second.stderr.splitlines()[-2]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = start_once(city, "--port", str(taken.getsockname()[1]))
+    assert refused.returncode == 2
+    assert "cannot listen: Address already in use" in refused.stderr
+
+
+def start_once(city, *arguments):
+    command = [sys.executable, "-m", "passerelle.cli", "consent", "serve", *(arguments or ("--port", "0"))]
+    return subprocess.run(
+        command, env={**os.environ, **city.env()}, capture_output=True, text=True, timeout=60, check=False
+    )
