@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Self
 
 from passerelle_consent.ledger.canonical import canonical
@@ -101,15 +102,12 @@ class Entry:
     body_commit: bytes | None = None
 
     def __post_init__(self) -> None:
-        present = set()
-        for name, holds in _GRAMMAR.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            present.add(name)
-            if not holds(value):
+        values = _values(self)
+        for name, holds, value in zip(_GRAMMAR, _GRAMMAR.values(), values, strict=True):
+            if value is not None and not holds(value):
                 raise Invalid(f"an entry's {name} holds a value that the format does not have")
-        _check_shape(self.type, present)
+        if problem := _problem_of_shape(self.type, tuple(value is not None for value in values)):
+            raise Invalid(problem)
 
     @property
     def ident(self) -> bytes:
@@ -121,12 +119,9 @@ class Entry:
     def encode(self) -> bytes:
         """Return the canonical bytes (RFC 8785)."""
         plain: dict[str, Any] = {"v": VERSION, "time": _time_text(self.time_ms)}
-        for name in _WRITTEN_AS_IS:
-            if (value := getattr(self, name)) is not None:
-                plain[name] = value
-        for name in _WRITTEN_AS_HEX:
-            if (value := getattr(self, name)) is not None:
-                plain[name] = value.hex()
+        for name, value in zip(_GRAMMAR, _values(self), strict=True):
+            if value is not None and name != "time_ms":
+                plain[name] = value.hex() if isinstance(value, bytes) else value
         return canonical(plain)
 
     @classmethod
@@ -143,7 +138,6 @@ _FLOW_ID = re.compile(r"[a-z][a-z0-9.-]{0,127}")
 _PURPOSE = re.compile(r"dpv:[A-Za-z]{1,124}")
 _AGREEMENT = re.compile(r"[a-z][a-z0-9-]{0,127}@[1-9][0-9]{0,5}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_WRITTEN_AS_IS = ("type", "verdict", "reason", "flow", "recipient", "purpose", "department", "agreements")
 _WRITTEN_AS_HEX = ("decision", "id", "policy", "regarding", "subject_commit", "body_commit")
 
 
@@ -182,16 +176,21 @@ _GRAMMAR: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def _check_shape(kind: EntryType, present: set[str]) -> None:
-    present -= {"type", "time_ms"}
+_values = attrgetter(*_GRAMMAR)
+
+
+@lru_cache(maxsize=1024)  # there are fewer shapes than that: a log repeats a handful of them
+def _problem_of_shape(kind: EntryType, filled: tuple[bool, ...]) -> str | None:
+    present = {name for name, is_there in zip(_GRAMMAR, filled, strict=True) if is_there} - {"type", "time_ms"}
     if missing := REQUIRED[kind] - present:
-        raise Invalid(f"an entry of type {kind} lacks {', '.join(sorted(missing))}")
+        return f"an entry of type {kind} lacks {', '.join(sorted(missing))}"
     if foreign := present - ALLOWED[kind]:
-        raise Invalid(f"an entry of type {kind} has no {', '.join(sorted(foreign))}")
+        return f"an entry of type {kind} has no {', '.join(sorted(foreign))}"
     if len(present & _COMMITS) == 1:
-        raise Invalid("an entry has both commitments or none")
+        return "an entry has both commitments or none"
     if kind is EntryType.DECISION and 0 < len(present & _FLOW) < len(_FLOW):
-        raise Invalid("a decision names flow, recipient and purpose together")
+        return "a decision names flow, recipient and purpose together"
+    return None
 
 
 @lru_cache(maxsize=256)

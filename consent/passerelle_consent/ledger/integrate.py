@@ -36,9 +36,9 @@ was only slow finds its term over and commits nothing."""
 RENEW_MS = 1_500
 """An idle leader renews its lease this often: three times before it would end."""
 
-STEP_BYTES_MAX = 1 << 20
-"""Of one topic in one transaction: some ten thousand decisions, so that a backlog is integrated in commits of less
-than a second and memory stays in the tens of megabytes."""
+STEP_BYTES_MAX = 1 << 18
+"""Of one topic in one transaction: some four thousand decisions, so that a backlog is integrated in commits of less
+than a second. One poll may bring more: `feed.POLL_RECORDS_MAX`."""
 
 POLLS_MAX = 10
 """Of 50 ms at most: a step that waits for records commits what it has after half a second."""

@@ -143,9 +143,12 @@ class LedgerTown:
     def decide(self, partition=0, count=1, **kwargs):
         """Commit a batch of decisions, as the gate does; return their ids."""
         records = [self.decision(**kwargs) for _ in range(count)]
+        self.commit(partition, records)
+        return [record.id for record in records]
+
+    def commit(self, partition, records):
         batch = DecisionBatch(policy=POLICY, flows=(TARIFF, PHONE), decisions=tuple(records))
         self.decisions.commit(partition, *encode_decisions(batch))
-        return [record.id for record in records]
 
     def decision(
         self, *, subject=b"A" * 16, verdict=Verdict.PERMIT, reason=Reason.VALID_BASIS, flow=0, withheld=(), origin=None
