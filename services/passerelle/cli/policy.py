@@ -23,22 +23,15 @@ def show(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
     bundle = Manifest.load(settings().manifest_path).policy_bundle()
     bases = {a.ref: a.basis.value for a in bundle.agreements}
-    rows = [
-        {
-            "flow": f.id,
-            "event": f.event,
-            "recipient": f.recipient,
-            "agreements": {ref: bases[ref] for ref in f.agreements},
-            "required": list(f.required),
-            "optional": list(f.optional),
-        }
-        for f in bundle.flows
-    ]
     if as_json:
-        typer.echo(json.dumps({"digest": bundle.digest.hex(), "flows": rows}, ensure_ascii=False))
+        flows = [
+            flow.model_dump(mode="json") | {"agreements": {ref: bases[ref] for ref in flow.agreements}}
+            for flow in bundle.flows
+        ]
+        typer.echo(json.dumps({"digest": bundle.digest.hex(), "flows": flows}, ensure_ascii=False))
         return
     table = Table("Flow", "Event", "Recipient", "Agreements (basis)", caption=f"policy {bundle.digest.hex()}")
-    for row in rows:
-        terms = ", ".join(f"{ref} ({basis})" for ref, basis in row["agreements"].items())
-        table.add_row(row["flow"], row["event"], row["recipient"], terms)
+    for flow in bundle.flows:
+        terms = ", ".join(f"{ref} ({bases[ref]})" for ref in flow.agreements)
+        table.add_row(flow.id, flow.event, flow.recipient, terms)
     Console().print(table)
