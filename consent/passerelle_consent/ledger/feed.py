@@ -60,6 +60,8 @@ def consumer_settings(access: Mapping[str, Any]) -> dict[str, Any]:
         # The end of a partition lies behind its last record (transaction markers): only this event tells.
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 50,
+        # The client's own lines are no JSON; what they tell of comes as an event or an exception as well.
+        "log_level": 0,
     }
 
 
