@@ -17,7 +17,7 @@ from passerelle.gate.marks import Advances, exchange_origin
 from passerelle.gate.policy import FlowPlan, PolicyInForce
 from passerelle.pseudonyms import REF_BYTES, Keyring
 from passerelle_consent.policy.decide import Decision, Reason, Verdict
-from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Standing
+from passerelle_consent.policy.standings import Standings
 from passerelle_consent.wire import (
     BadRecord,
     DeadLetter,
@@ -85,7 +85,7 @@ class Grounds:
 
     partition: int
     policy: PolicyInForce
-    standings: Mapping[bytes, Standing]
+    standings: Standings
     marks: Mapping[bytes, Mark]
     keyring: Keyring
 
@@ -172,7 +172,7 @@ class _Batch:
         plan = policy.plans.get(proposal.flow)
         if plan is not None:
             _check_value(plan, policy, proposal, value)
-        standing = self._grounds.standings.get(ref, UNKNOWN_SUBJECT)
+        standing = self._grounds.standings.at(ref, self._now_ms)
         decision = policy.table.decide(proposal.flow, standing, self._now_ms)
         if plan is not None and decision.withheld:
             value = _withhold(plan, value, decision.withheld)

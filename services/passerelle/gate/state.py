@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from passerelle.gate.policy import PolicyInForce, ReadPolicy
-from passerelle_consent.policy.standing import Standing
+from passerelle_consent.policy.standings import Standings
 from passerelle_consent.wire import POLICY_KEY, SUBJECT_REF_BYTES, BadRecord, Mark, decode_mark, decode_standing
 from passerelle_schemas.faults import Fault
 
@@ -12,7 +12,7 @@ class TaskState:
     """The fold of `consent[i]` and `marks[i]`. Changes between transactions only, by one thread (fence rule 2)."""
 
     partition: int
-    standings: dict[bytes, Standing]
+    standings: Standings
     marks: dict[bytes, Mark]
     policy: PolicyInForce | None
     applied: int
@@ -25,7 +25,7 @@ class TaskState:
 
     def __init__(self, partition: int, read_policy: ReadPolicy) -> None:
         self.partition = partition
-        self.standings = {}
+        self.standings = Standings(decode_standing)
         self.marks = {}
         self.policy = None
         self.applied = 0
@@ -50,22 +50,27 @@ class TaskState:
             return
         self.applied = offset + 1
         key = key or b""
-        self._unreadable.discard(key)
         try:
             if key == POLICY_KEY:
                 self.policy = None if value is None else self._read_policy(value)
-            else:
-                self._apply_standing(key, value)
+            elif not self._apply_standing(key, value):
+                return
         except Fault:
             self._unreadable.add(key)
-
-    def _apply_standing(self, ref: bytes, value: bytes | None) -> None:
-        if value is None:
-            self.standings.pop(ref, None)
-        elif len(ref) == SUBJECT_REF_BYTES:
-            self.standings[ref] = decode_standing(value)
         else:
+            self._unreadable.discard(key)
+
+    def _apply_standing(self, ref: bytes, value: bytes | None) -> bool:
+        """Return whether this is news.
+
+        A relay that repeats itself may write again what an unreadable record has replaced: the task stays held.
+        """
+        if value is None:
+            self.standings.drop(ref)
+            return True
+        if len(ref) != SUBJECT_REF_BYTES:
             raise BadRecord("a key of consent that is no subject ref")
+        return self.standings.put(ref, value)
 
     def load_mark(self, key: bytes | None, value: bytes | None) -> None:
         """Take in a record of `marks[i]`, which only this task's transactions wrote. Raises `BadRecord`."""

@@ -7,7 +7,7 @@ from passerelle.gate.state import TaskState
 from passerelle_consent.wire import POLICY_KEY, BadRecord, Mark, encode_mark, encode_standing
 from passerelle_schemas.faults import Fault
 from unit.gate.town import ANN, BUNDLE, POLICY, RECIPIENTS
-from unit.policy.city import stance, standing
+from unit.policy.city import NOW_MS, stance, standing
 
 PACKED = BUNDLE.pack()
 GIVEN = encode_standing(standing(stance("phone", "given")))
@@ -17,6 +17,10 @@ WITHDRAWN = encode_standing(standing(stance("phone", "withdrawn")))
 @pytest.fixture
 def state():
     return TaskState(3, policy_reader(RECIPIENTS))
+
+
+def said(state):
+    return state.standings.at(ANN, NOW_MS).standing.stances["phone"].state
 
 
 def test_without_a_policy_a_task_is_held(state):
@@ -29,15 +33,41 @@ def test_without_a_policy_a_task_is_held(state):
 def test_the_newest_standing_counts(state):
     state.apply_consent(0, ANN, GIVEN)
     state.apply_consent(4, ANN, WITHDRAWN)
-    assert state.standings[ANN].stances["phone"].state == "withdrawn"
+    assert said(state) == "withdrawn"
     assert state.applied == 5
 
 
 def test_a_record_that_was_applied_already_changes_nothing(state):
     state.apply_consent(4, ANN, WITHDRAWN)
     state.apply_consent(3, ANN, GIVEN)
-    assert state.standings[ANN].stances["phone"].state == "withdrawn"
+    assert said(state) == "withdrawn"
     assert state.applied == 5
+
+
+def test_a_late_duplicate_does_not_undo_a_withdrawal(state):
+    state.apply_consent(0, ANN, encode_standing(standing(stance("phone", "given"), revision=4)))
+    state.apply_consent(1, ANN, encode_standing(standing(stance("phone", "withdrawn"), revision=5)))
+    state.apply_consent(2, ANN, encode_standing(standing(stance("phone", "given"), revision=4)))
+    assert said(state) == "withdrawn"
+    assert state.applied == 3
+
+
+def test_a_subject_linked_anew_begins_again(state):
+    state.apply_consent(0, ANN, encode_standing(standing(stance("phone", "given"), revision=4)))
+    state.apply_consent(1, ANN, None)
+    state.apply_consent(2, ANN, encode_standing(standing(revision=1)))
+    assert state.standings.at(ANN, NOW_MS).standing.stances == {}
+
+
+def test_a_duplicate_does_not_stand_in_for_what_could_not_be_read(state):
+    given = encode_standing(standing(stance("phone", "given"), revision=4))
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    state.apply_consent(1, ANN, given)
+    state.apply_consent(2, ANN, b"\x01 perhaps a withdrawal")
+    state.apply_consent(3, ANN, given)
+    assert state.held == "unreadable-standing"
+    state.apply_consent(4, ANN, encode_standing(standing(revision=6)))
+    assert state.held is None
 
 
 def test_an_erased_subject_is_forgotten(state):

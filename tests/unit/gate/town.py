@@ -5,7 +5,8 @@ from passerelle.gate.judge import Grounds, Record
 from passerelle.gate.policy import compile_policy
 from passerelle.pseudonyms import Keyring
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.wire import Origin
+from passerelle_consent.policy.standings import Standings
+from passerelle_consent.wire import Origin, decode_standing, encode_standing
 from unit.policy.city import CATALOGUE, agreement, flow, standing
 
 MOVED = CATALOGUE.by_type("registry.moved.v1")
@@ -51,5 +52,7 @@ def without(record, name):
 
 
 def grounds(standings=None, marks=None):
-    known = {ANN: standing()} if standings is None else standings
+    known = Standings(decode_standing)
+    for ref, its_standing in ({ANN: standing()} if standings is None else standings).items():
+        known.put(ref, encode_standing(its_standing))
     return Grounds(partition=3, policy=POLICY, standings=known, marks=marks or {}, keyring=KEYRING)
