@@ -15,10 +15,12 @@ invalid: redact. A required one invalid: deny.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from passerelle_consent.policy.agreements import Agreement, Basis, Notice
 from passerelle_consent.policy.flows import Flow, FlowFault, problems_of
 from passerelle_consent.policy.standing import Stance, Standing, State
+from passerelle_consent.policy.standings import CONSENTED, NEVER_MS, Form
 from passerelle_schemas.catalogue import Catalogue
 
 
@@ -65,7 +67,6 @@ _CONSENT_REASON = {
     State.EXPIRED: Reason.CONSENT_EXPIRED,
     State.INVALIDATED: Reason.NOTICE_SUPERSEDED,
 }
-_CONSENTED = (State.GIVEN, State.RENEWED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +111,7 @@ class CompiledAgreement:
         return Reason.VALID_BASIS
 
     def _consent(self, stance: Stance | None, now_ms: int) -> Reason:
-        if stance is None or stance.state not in _CONSENTED:
+        if stance is None or stance.state not in CONSENTED:
             return _CONSENT_REASON.get(stance.state if stance else State.UNKNOWN, Reason.CONSENT_NOT_GIVEN)
         if stance.until_ms is not None and now_ms >= stance.until_ms:
             return Reason.CONSENT_EXPIRED
@@ -123,10 +124,7 @@ class CompiledAgreement:
     def _given_since(self, stance: Stance | None, since_ms: int) -> bool:
         """GDPR Art. 18(2): under a restriction, processing with the subject's (later) consent."""
         return (
-            self.basis is Basis.CONSENT
-            and stance is not None
-            and stance.state in _CONSENTED
-            and stance.at_ms > since_ms
+            self.basis is Basis.CONSENT and stance is not None and stance.state in CONSENTED and stance.at_ms > since_ms
         )
 
 
@@ -145,6 +143,12 @@ class CompiledFlow:
     terms: tuple[CompiledAgreement, ...]
     needs: Mapping[str, tuple[int, ...]]
 
+    def span_ms(self, now_ms: int) -> tuple[int, int]:
+        """Return the longest [first, end) around this instant in which no agreement of the flow begins or ends."""
+        turns = [t for term in self.terms for t in (term.first_ms, term.end_ms) if t is not None]
+        before, after = [t for t in turns if t <= now_ms], [t for t in turns if t > now_ms]
+        return max(before, default=_ALWAYS_MS), min(after, default=NEVER_MS)
+
     def outcome(self, validity: tuple[Reason, ...]) -> Decision:
         """Return the decision when its agreements stand as ``validity`` says, in their order."""
         invalid = {i for i, reason in enumerate(validity) if reason is not Reason.VALID_BASIS}
@@ -161,25 +165,50 @@ class CompiledFlow:
         return Decision(verdict=Verdict.REDACT, reason=validity[first], withheld=withheld)
 
 
+FORMS_HELD = 16_384
+"""Forms for which a flow remembers its decision: some 2 MB a flow when full; then it begins anew."""
+_ALWAYS_MS = -(2**63)
 _UNKNOWN_FLOW = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_FLOW)
 _UNKNOWN_SUBJECT = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_SUBJECT)
 
 
+class _Held(NamedTuple):
+    """A decision, and from when until when it stands as long as the subject's form does: [first, end), epoch ms."""
+
+    first_ms: int
+    end_ms: int
+    decision: Decision
+
+
 class DecisionTable:
-    """All flows compiled. The outcomes are cached: there are few ways for a flow's agreements to stand."""
+    """All flows compiled. A decision on a form is two look-ups and a comparison: `_forms` remembers it."""
 
     def __init__(self, flows: Iterable[CompiledFlow], digest: bytes) -> None:
         self.digest = digest
         self._flows = {flow.id: flow for flow in flows}
         # Bounded by the product of reasons over a flow's agreements, which the flows themselves bound.
         self._outcomes: dict[tuple[str, tuple[Reason, ...]], Decision] = {}
+        self._forms: dict[str, dict[Form, _Held]] = {flow: {} for flow in self._flows}
 
     def flow(self, flow_id: str) -> CompiledFlow | None:
         """Return the flow, or None when the policy has none of that name."""
         return self._flows.get(flow_id)
 
-    def decide(self, flow_id: str, standing: Standing, now_ms: int) -> Decision:
-        """Decide for the subject with this standing at this instant (epoch milliseconds)."""
+    def decide(self, flow_id: str, standing: Form | Standing, now_ms: int) -> Decision:
+        """Decide for the subject with this standing at this instant (epoch milliseconds).
+
+        A `Form` says the same at any instant, so what was decided on it holds until an agreement of the flow begins or
+        ends. A `Standing` is read anew each time.
+        """
+        if type(standing) is Form:
+            try:
+                first_ms, end_ms, decision = self._forms[flow_id][standing]
+            except KeyError:
+                return self._hold(flow_id, standing, now_ms)
+            return decision if first_ms <= now_ms < end_ms else self._hold(flow_id, standing, now_ms)
+        return self._read(flow_id, standing, now_ms)  # type: ignore[arg-type] # mypy does not narrow by type()
+
+    def _read(self, flow_id: str, standing: Standing, now_ms: int) -> Decision:
         flow = self._flows.get(flow_id)
         if flow is None:
             return _UNKNOWN_FLOW
@@ -191,6 +220,16 @@ class DecisionTable:
         if outcome is None:
             outcome = self._outcomes[key] = flow.outcome(validity)
         return outcome
+
+    def _hold(self, flow_id: str, form: Form, now_ms: int) -> Decision:
+        decision = self._read(flow_id, form.standing, now_ms)
+        flow = self._flows.get(flow_id)
+        if flow is not None:
+            held = self._forms[flow_id]
+            if len(held) >= FORMS_HELD:
+                held.clear()
+            held[form] = _Held(*flow.span_ms(now_ms), decision)
+        return decision
 
 
 def compile_table(

@@ -1,0 +1,143 @@
+"""The standings kept small decide as the whole ones do, whatever the record, at any instant."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passerelle_consent.policy import standings as module
+from passerelle_consent.policy.decide import Reason, compile_table
+from passerelle_consent.policy.scan import scan
+from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Actor, Override, Stance, Standing, State
+from passerelle_consent.policy.standings import Form, Standings
+from passerelle_consent.wire import BadRecord, decode_standing, encode_standing
+from unit.policy.city import CATALOGUE, NOW_MS, agreement, flow, stance, standing
+
+ANN = b"ann-subject-ref!"
+NAMES = ("s", "i", "p")
+TERMS = [
+    agreement("s", "6-1-a", {"registry.moved.v1": ["street"]}),
+    agreement("i", "6-1-e", {"tax.assessed.v1": ["income"]}, in_force={"from": "2026-11-23", "until": "2026-11-23"}),
+    agreement("p", "6-1-a", {"registry.moved.v1": ["phone"]}),
+]
+TABLE = compile_table(
+    TERMS,
+    [flow("f", "schools.tariff.v1", ["s@1", "i@1", "p@1"], ["band"], ["hint"])],
+    CATALOGUE,
+    digest=bytes(32),
+)
+DAY_MS = 86_400_000
+times = st.integers(NOW_MS - 2 * DAY_MS, NOW_MS + 2 * DAY_MS) | st.sampled_from([0, 1, 2**62])
+stances = st.builds(
+    Stance,
+    agreement=st.sampled_from(NAMES) | st.sampled_from(["other-9", "a" * 70, "Ünusual"]),
+    state=st.sampled_from(State),
+    notice=st.none() | st.integers(0, 3) | st.just(70_000),
+    at_ms=times,
+    until_ms=st.none() | times,
+    by=st.sampled_from(Actor),
+)
+whole = st.builds(
+    Standing,
+    linked=st.booleans() | st.just(True),  # noqa: FBT003 - a value
+    revision=st.integers(0, 2**62),
+    stances=st.lists(stances, max_size=5).map(lambda said: {s.agreement: s for s in said}),
+    restricted_since_ms=st.none() | st.none() | times,
+    overrides=st.lists(st.builds(Override, recipient=st.just("schools"), until_ms=times), max_size=1).map(tuple),
+)
+
+
+@given(whole, st.lists(times, min_size=1, max_size=4))
+def test_what_is_kept_decides_as_the_whole_standing(its_standing, instants):
+    kept = Standings(decode_standing)
+    assert kept.put(ANN, encode_standing(its_standing))
+    for now_ms in instants:
+        assert TABLE.decide("f", kept.at(ANN, now_ms), now_ms) == TABLE.decide("f", its_standing, now_ms)
+
+
+@given(st.binary(max_size=40) | st.builds(lambda s, tail: encode_standing(s) + tail, whole, st.binary(max_size=2)))
+def test_the_scan_takes_only_what_the_parser_takes(value):
+    if scan(value) is not None and Standings(decode_standing).put(ANN, value):
+        decode_standing(value)
+
+
+@given(whole, st.integers(0, 200), st.integers(0, 255))
+def test_a_changed_byte_is_read_alike_or_refused(its_standing, place, byte):
+    value = bytearray(encode_standing(its_standing))
+    value[place % len(value)] = byte
+    kept = Standings(decode_standing)
+    try:
+        expected = decode_standing(bytes(value))
+    except BadRecord:
+        with pytest.raises(BadRecord):
+            kept.put(ANN, bytes(value))
+        return
+    kept.put(ANN, bytes(value))
+    assert TABLE.decide("f", kept.at(ANN, NOW_MS), NOW_MS) == TABLE.decide("f", expected, NOW_MS)
+
+
+def test_a_usual_record_is_scanned_and_a_rare_one_is_not():
+    assert scan(encode_standing(standing(stance("s", "given"), stance("p", "refused", until_ms=NOW_MS))))
+    assert scan(encode_standing(standing(restricted_since_ms=1))) is None
+    assert scan(encode_standing(UNKNOWN_SUBJECT)) is None
+
+
+def test_who_stands_alike_shares_a_form():
+    kept = Standings(decode_standing)
+    for ref, at_ms in ((b"a" * 16, 5), (b"b" * 16, 6)):
+        kept.put(ref, encode_standing(standing(stance("s", "given", at_ms=at_ms))))
+    assert isinstance(kept.at(b"a" * 16, NOW_MS), Form)
+    assert kept.at(b"a" * 16, NOW_MS) is kept.at(b"b" * 16, NOW_MS)
+
+
+def test_each_consent_ends_at_its_own_instant():
+    kept = Standings(decode_standing)
+    said = standing(stance("s", "given", until_ms=NOW_MS + 10), stance("p", "given", until_ms=NOW_MS + 5))
+    kept.put(ANN, encode_standing(said))
+    verdicts = [TABLE.decide("f", kept.at(ANN, NOW_MS + after), NOW_MS + after).verdict for after in (4, 5, 9, 10)]
+    assert verdicts == ["permit", "redact", "redact", "deny"]
+
+
+def test_a_remembered_decision_ends_with_its_agreement():
+    kept = Standings(decode_standing)
+    kept.put(ANN, encode_standing(standing(stance("s", "given"))))
+    midnight_ms = (NOW_MS // DAY_MS + 1) * DAY_MS
+    for now_ms, reason in (
+        (NOW_MS, Reason.CONSENT_NOT_GIVEN),
+        (midnight_ms, Reason.AGREEMENT_NOT_IN_FORCE),
+        (midnight_ms - 1, Reason.CONSENT_NOT_GIVEN),
+        (midnight_ms - DAY_MS - 1, Reason.AGREEMENT_NOT_IN_FORCE),
+    ):
+        assert TABLE.decide("f", kept.at(ANN, now_ms), now_ms).reason is reason
+    assert TABLE.decide("nowhere", kept.at(ANN, NOW_MS), NOW_MS).reason is Reason.UNKNOWN_FLOW
+
+
+def test_an_older_revision_changes_nothing():
+    kept = Standings(decode_standing)
+    assert kept.put(ANN, encode_standing(standing(stance("s", "withdrawn"), revision=2)))
+    assert not kept.put(ANN, encode_standing(standing(stance("s", "given"), revision=1)))
+    assert not kept.put(ANN, encode_standing(standing(stance("s", "given"), revision=1, restricted_since_ms=1)))
+    assert kept.at(ANN, NOW_MS).standing.stances["s"].state is State.WITHDRAWN
+    kept.drop(ANN)
+    assert kept.at(ANN, NOW_MS) is UNKNOWN_SUBJECT
+    assert (len(kept), ANN in kept) == (0, False)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "FORMS_KEPT", 2)
+    monkeypatch.setattr(module, "ENTRIES_KEPT", 2)
+    kept = Standings(decode_standing)
+    for notice in range(1, 8):
+        ref = bytes([notice]) * 16
+        kept.put(ref, encode_standing(standing(stance("s", "given", notice=notice))))
+        assert kept.at(ref, NOW_MS).standing.stances["s"].notice == notice
+        assert max(len(kept._forms), len(kept._shared)) <= 2
+    assert len(kept) == 7
+
+
+def test_a_standing_takes_few_bytes():
+    kept = Standings(decode_standing)
+    said = [stance(name, "given", until_ms=NOW_MS + n) for n, name in enumerate(NAMES)]
+    kept.put(ANN, encode_standing(standing(*said)))
+    assert sys.getsizeof(kept._entries[ANN]) <= 96
