@@ -4,13 +4,15 @@ The history stays in `.passerelle/faults/`; `python tests/faults/judge.py <histo
 """
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 if not __package__:  # run as a script: its siblings are found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,12 +28,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 HISTORIES = PROJECT / ".passerelle/faults"
 
 
+SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
+"""For a broker that lives a minute or two: its JVM's second compiler would cost as much as the whole run gains."""
+
+
 @contextmanager
-def broker_and_city() -> Iterator[Ground]:
+def broker_and_city(environ: Mapping[str, str] = SHORT_LIVED) -> Iterator[Ground]:
     """A fresh city on a broker of its own, gone afterwards, also when somebody ends this process with SIGTERM."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with _city() as ground:
+        with patch.dict(os.environ, environ), _city() as ground:
             yield ground
     finally:
         signal.signal(signal.SIGTERM, before)

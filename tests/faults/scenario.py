@@ -49,20 +49,20 @@ class Plan:
     """How long a worker that stopped itself stays so: the shortest and the longest."""
     acknowledged: int = 2_000
     """Acknowledged withdrawals, at least."""
-    seconds_max: float = 150.0
-    people: int = 240
-    at_once: int = 24
-    rate: float = 1_200.0
+    seconds_max: float = 300.0
+    people: int = 320
+    at_once: int = 40
+    rate: float = 1_000.0
     """New proposals a second."""
 
 
 PLANS: Mapping[str, Plan] = {
     plan.name: plan
     for plan in (
-        Plan(name="none", acknowledged=300),
+        Plan(name="none", acknowledged=500, seconds_max=60),
         Plan(name="kill", kills=5),
         Plan(name="pause", pauses=5),
-        Plan(name="mixed", kills=4, pauses=4),
+        Plan(name="mixed", kills=3, pauses=3),
         # Long enough for the other worker to take over while this one stands between its two transactions.
         Plan(name="offsets-apart", rule="offsets-apart", stopped_s=(4.0, 6.0), acknowledged=200, seconds_max=40),
         # Shorter than the session: the worker still owns its partitions when it goes on, and commits.

@@ -13,7 +13,7 @@ from faults.scenario import PLANS, run
 
 @pytest.mark.broker
 @pytest.mark.fault
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_nothing_is_delivered_after_an_acknowledged_withdrawal_whatever_happens_to_the_workers(tmp_path):
     plan = PLANS["mixed"]
     with broker_and_city() as ground:
