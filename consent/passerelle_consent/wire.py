@@ -23,8 +23,13 @@ POLICY_KEY = b"policy"
 """The key of the policy bundle on `consent`. Six bytes, so it is no subject ref (sixteen)."""
 
 SUBJECT_REF_BYTES = 16
-DECISIONS_PER_RECORD = 2_000
-"""Bounds a packed record: 2,000 decisions of at most some 300 bytes stay below Kafka's default of 1 MiB."""
+ORIGIN_BYTES_MAX = 320
+"""Of an origin's text: a rule's name and a topic's (Kafka allows 249), with three numbers."""
+DECISIONS_PER_RECORD = 1_500
+"""Bounds a packed record: with the longest origins and ten fields withheld, a decision takes some 600 bytes, and so
+the record stays below Kafka's default of 1 MiB."""
+
+_LONG_MAX, _INT_MAX = 2**63 - 1, 2**31 - 1
 
 
 class BadRecord(Fault):
@@ -71,7 +76,10 @@ class Origin:
             origin = cls(rule=rule, topic=topic, partition=int(partition), offset=int(offset), n=int(n))
         except ValueError:
             raise BadRecord("an origin is rule;topic;partition;offset;n") from None
-        if not rule or not topic or min(origin.partition, origin.offset, origin.n) < 0 or origin.text() != text:
+        numbers = (origin.partition <= _INT_MAX, origin.offset <= _LONG_MAX, origin.n <= _INT_MAX)
+        if min(origin.partition, origin.offset, origin.n) < 0 or not all(numbers):
+            raise BadRecord("an origin's numbers are a partition, an offset and a count")
+        if not rule or not topic or origin.text() != text or len(text.encode()) > ORIGIN_BYTES_MAX:
             raise BadRecord("an origin is rule;topic;partition;offset;n")
         return origin
 

@@ -96,14 +96,20 @@ class Contract:
         unknown = sorted(value.keys() - set(self.fields))
         if unknown:
             raise Undecodable(f"{self.type} has no field {unknown[0]}")
-        for name, spec in zip(self.fields, self.parsed["fields"], strict=True):
-            if name not in value and "default" not in spec:
-                raise Undecodable(f"{self.type}: field {name} is missing")
-            if name in value and not fastavro.validate(value[name], spec["type"], raise_errors=False):
-                raise Undecodable(f"{self.type}: field {name} does not fit its type")
+        if not fastavro.validate(value, self.parsed, raise_errors=False):
+            raise Undecodable(f"{self.type}: {self._misfit(value)}")
         out = io.BytesIO()
         fastavro.schemaless_writer(out, self.parsed, value)
         return frame(self.schema_id, out.getvalue())
+
+    def _misfit(self, value: Mapping[str, Any]) -> str:
+        """Name the field that is missing or does not fit."""
+        for name, spec in zip(self.fields, self.schema["fields"], strict=True):
+            if name not in value and "default" not in spec:
+                return f"field {name} is missing"
+            if name in value and not fastavro.validate(value[name], spec["type"], raise_errors=False):
+                return f"field {name} does not fit its type"
+        return "does not fit its schema"
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """Read a framed value of this contract, all of it. Raises `Undecodable`."""
@@ -198,8 +204,8 @@ def _contract(type_: str, schema_id: int, schema: Mapping[str, Any]) -> Contract
     parts = TYPE.fullmatch(type_)
     if parts is None:
         raise Fault(f"{type_!r} is not <department>.<event>.v<n>")
-    # fastavro adds to what it parses: the schema as written stays as it is for the policy bundle's digest.
-    parsed = fastavro.parse_schema({**schema}, _write_hint=False)
+    # Parsed once, with fastavro's hint that it is: without the hint every value would parse the schema again.
+    parsed = fastavro.parse_schema({**schema})
     specs = schema["fields"]
     return Contract(
         type=type_,

@@ -84,20 +84,30 @@ def test_origin_round_trips(origin):
 
 
 def test_a_long_batch_is_split_below_the_brokers_limit():
+    rest = ";outbox." + "t" * 240 + f";{2**31 - 1};{2**63 - 1};{2**31 - 1}"
     one = wire.DecisionRecord(
         id=bytes(16),
         at_ms=2**45,
         verdict=Verdict.REDACT,
         reason=Reason.CONSENT_WITHDRAWN,
         flow=0,
-        withheld=("a_long_field_name",) * 6,
+        withheld=("a_field_with_a_long_name",) * 10,
         subject=bytes(16),
-        origin=wire.Origin(rule="r" * 40, topic="outbox." + "t" * 60, partition=11, offset=2**40, n=3),
+        origin=wire.Origin.parse("r" * (wire.ORIGIN_BYTES_MAX - len(rest)) + rest),
     )
     count = wire.DECISIONS_PER_RECORD * 2 + 1
     values = list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=(one,) * count)))
-    assert [len(wire.decode_decisions(v).decisions) for v in values] == [2000, 2000, 1]
-    assert max(map(len, values)) < 900_000
+    assert [len(wire.decode_decisions(v).decisions) for v in values] == [1500, 1500, 1]
+    assert max(map(len, values)) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"r;t;{2**31};0;0", f"r;t;0;{2**63};0", f"r;t;0;0;{2**31}", "r" * 400 + ";t;0;0;0", "r;t;-1;0;0", "r;t;0;0"],
+)
+def test_an_origin_that_would_not_fit_is_refused(text):
+    with pytest.raises(wire.BadRecord):
+        wire.Origin.parse(text)
 
 
 @pytest.mark.parametrize(
