@@ -3,12 +3,12 @@
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from passerelle_schemas.catalogue import TYPE, Text
-from passerelle_schemas.documents import DocumentFault, load_all
+from passerelle_schemas.documents import Document, DocumentFault, load_all
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Duration = Annotated[str, Field(pattern=r"^P(\d+[DWMY])+$")]
@@ -88,8 +88,10 @@ class Agreement(_Document):
     recipient: Slug
     purpose: Purpose
     basis: Basis
-    law: str | None = None
+    law: str | None = Field(default=None, validate_default=True)
     special_category: str | None = Field(default=None, pattern=r"^9-2-[a-j]$")
+    outside_public_tasks: Text | None = None
+    """With 6-1-f: why this is none of the tasks of a public authority (GDPR Art. 6(1), second subparagraph)."""
     events: dict[str, Coverage] = Field(min_length=1)
     subjects: frozenset[SubjectClass] = Field(min_length=1)
     in_force: InForce
@@ -106,11 +108,13 @@ class Agreement(_Document):
                 raise ValueError(f"{type_!r} is not <department>.<event>.v<n>")
         return events
 
-    @model_validator(mode="after")
-    def _basis_has_its_law(self) -> Self:
-        if self.basis in (Basis.PUBLIC_TASK, Basis.LEGAL_OBLIGATION) and not self.law:
-            raise ValueError(f"basis {self.basis} needs the law that enables it (GDPR Art. 6(3))")
-        return self
+    @field_validator("law")
+    @classmethod
+    def _basis_has_its_law(cls, law: str | None, said: ValidationInfo) -> str | None:
+        basis = said.data.get("basis")
+        if basis in (Basis.PUBLIC_TASK, Basis.LEGAL_OBLIGATION) and not (law and law.strip()):
+            raise ValueError(f"basis {basis} needs the law that enables it (GDPR Art. 6(3))")
+        return law
 
     @property
     def ref(self) -> str:
@@ -135,6 +139,11 @@ def _midnight_ms(day: date) -> int:
 
 
 def load_agreements(folder: Path) -> list[Agreement]:
+    """`read_agreements`, without the documents."""
+    return [agreement for _, agreement in read_agreements(folder)]
+
+
+def read_agreements(folder: Path) -> list[tuple[Document, Agreement]]:
     """Read ``<source>/<id>.v<n>.yaml``. Raises `DocumentFault` with every problem."""
     read = load_all(folder.glob("*/*.yaml"), Agreement)
     problems = []
@@ -144,4 +153,4 @@ def load_agreements(folder: Path) -> list[Agreement]:
             problems.append(document.problem((), f"this agreement belongs in {expected}.yaml"))
     if problems:
         raise DocumentFault(problems)
-    return [agreement for _, agreement in read]
+    return read

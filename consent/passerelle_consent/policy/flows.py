@@ -64,6 +64,10 @@ def _field_problems(flow: Flow, contract: Contract) -> Iterable[tuple[str, str]]
         yield "optional", f"field {name} is required as well"
     for name in sorted(set(flow.optional) & set(contract.fields) - contract.nullable):
         yield "optional", f"field {name} may be withheld, so its type must be a union with null"
+    specs = {spec["name"]: spec for spec in contract.schema["fields"]}
+    for name in sorted(set(flow.optional) & contract.nullable):
+        if specs[name]["type"][0] != "null" or specs[name].get("default", "") is not None:
+            yield "optional", f"field {name} may be withheld, so null must be its first type and its default"
 
 
 def _agreement_problems(flow: Flow, agreements: list[Agreement], contract: Contract) -> Iterable[tuple[str, str]]:

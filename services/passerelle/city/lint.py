@@ -1,12 +1,15 @@
 """Every problem of a city's files at once: manifest, contracts, flows, agreements, and names across them."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import TypeVar
 
 from passerelle.city.manifest import Manifest
-from passerelle_consent.policy.agreements import Agreement, load_agreements
+from passerelle_consent.policy.agreements import Agreement, read_agreements
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.policy.flows import load_flows
+from passerelle_consent.policy.flows import Flow, load_flows
+from passerelle_consent.policy.lock import add_missing, problems_of_lock
+from passerelle_consent.policy.rules import problems_of_agreement, problems_of_special_flow, review_warning
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.documents import Document, DocumentFault
 
@@ -26,10 +29,13 @@ def checked(manifest: Manifest) -> PolicyBundle:
 
     catalogue = attempt(lambda: Catalogue.load(manifest.contracts))
     flows = attempt(lambda: load_flows(manifest.flows)) or []
-    agreements = attempt(lambda: load_agreements(manifest.agreements)) or []
+    agreements = attempt(lambda: read_agreements(manifest.agreements)) or []
     problems += _unknown_owners(manifest, catalogue or ())
     problems += _unknown_recipients(manifest, [document for document, _ in flows])
     problems += _unknown_parties(manifest, agreements)
+    problems += attempt(lambda: list(problems_of_lock(manifest.agreements, agreements))) or []
+    if catalogue is not None:
+        problems += _broken_rules(manifest, catalogue, agreements, flows)
     if not problems:
         # What needs all three together: whether each flow is carried by its agreements.
         bundle = attempt(lambda: PolicyBundle.load(manifest.contracts, manifest.flows, manifest.agreements))
@@ -37,6 +43,34 @@ def checked(manifest: Manifest) -> PolicyBundle:
             bundle.table()
             return bundle
     raise DocumentFault(problems)
+
+
+def reviews(manifest: Manifest, today: date) -> list[str]:
+    """Warnings, by file and line, of reviews that are near or past. Raises `DocumentFault`."""
+    found = ((d, review_warning(a, today)) for d, a in read_agreements(manifest.agreements))
+    return [document.problem(*warning) for document, warning in found if warning is not None]
+
+
+def lock(manifest: Manifest) -> list[str]:
+    """Put new versions of agreements under the digest lock; returns them. Raises `DocumentFault`."""
+    return add_missing(manifest.agreements, [a for _, a in read_agreements(manifest.agreements)])
+
+
+def _broken_rules(
+    manifest: Manifest,
+    catalogue: Catalogue,
+    agreements: list[tuple[Document, Agreement]],
+    flows: list[tuple[Document, Flow]],
+) -> Iterator[str]:
+    for document, agreement in agreements:
+        # A city's departments are public authorities, all of them.
+        for at, what in problems_of_agreement(agreement, catalogue, manifest.department_ids):
+            yield document.problem(at, what)
+    by_ref = {a.ref: a for _, a in agreements}
+    for document, flow in flows:
+        if flow.event in catalogue and by_ref.keys() >= set(flow.agreements):
+            for at, what in problems_of_special_flow(flow, by_ref, catalogue):
+                yield document.problem(at, what)
 
 
 def _unknown_owners(manifest: Manifest, catalogue: "Catalogue | tuple[()]") -> Iterator[str]:
@@ -52,13 +86,12 @@ def _unknown_recipients(manifest: Manifest, flows: list[Document]) -> Iterator[s
             yield _unknown(manifest, document, "recipient", document.value["recipient"])
 
 
-def _unknown_parties(manifest: Manifest, agreements: list[Agreement]) -> Iterator[str]:
-    for agreement in agreements:
+def _unknown_parties(manifest: Manifest, agreements: list[tuple[Document, Agreement]]) -> Iterator[str]:
+    for document, agreement in agreements:
         for role in ("source", "recipient"):
             name = getattr(agreement, role)
             if name not in manifest.department_ids:
-                path = manifest.agreements / agreement.source / f"{agreement.id}.v{agreement.version}.yaml"
-                yield _unknown(manifest, Document(path), role, name)
+                yield _unknown(manifest, document, role, name)
 
 
 def _unknown(manifest: Manifest, document: Document, field: str, name: str) -> str:

@@ -19,14 +19,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def lint(*, as_json: Json = False) -> None:
+def lint(
+    *,
+    as_json: Json = False,
+    lock: Annotated[bool, typer.Option("--lock", help="First lock the digests of new versions of agreements.")] = False,
+) -> None:
     """Check manifest, contracts, flows and agreements; name every problem by file and line."""
+    from datetime import UTC, datetime
+
+    from passerelle.city import lint as rules
     from passerelle.city.manifest import Manifest
     from passerelle_schemas.documents import DocumentFault
 
     try:
         manifest = Manifest.load(settings().manifest_path)
+        locked = rules.lock(manifest) if lock else []
         bundle = manifest.policy_bundle()
+        warnings = rules.reviews(manifest, datetime.now(UTC).date())
     except DocumentFault as fault:
         if as_json:
             typer.echo(json.dumps({"problems": fault.problems}, ensure_ascii=False))
@@ -39,9 +48,12 @@ def lint(*, as_json: Json = False) -> None:
         "agreements": len(bundle.agreements),
     }
     if as_json:
-        typer.echo(json.dumps({"problems": [], **counts, "policy": bundle.digest.hex()}))
-    else:
-        typer.echo(f"{', '.join(f'{n} {what}' for what, n in counts.items())}: no problems")
+        found = {"problems": [], "warnings": warnings, "locked": locked}
+        typer.echo(json.dumps({**found, **counts, "policy": bundle.digest.hex()}, ensure_ascii=False))
+        return
+    for line in (*(f"locked: {ref}" for ref in locked), *(f"warning: {text}" for text in warnings)):
+        typer.echo(line)
+    typer.echo(f"{', '.join(f'{n} {what}' for what, n in counts.items())}: no problems")
 
 
 @app.command()

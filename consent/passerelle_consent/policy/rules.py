@@ -1,0 +1,71 @@
+"""What an agreement must say besides being well formed: rules of the GDPR that need the contracts or the day. Pure."""
+
+from collections.abc import Collection, Iterator
+from datetime import date, timedelta
+
+from passerelle_consent.policy.agreements import Agreement, Basis
+from passerelle_consent.policy.flows import Flow
+from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.documents import Location
+
+SPECIAL_CLASSES = frozenset(
+    {"health", "ethnic", "political", "religious", "trade-union", "genetic", "biometric", "sex-life"}
+)
+"""Classes of a contract's fields that are special categories (GDPR Art. 9(1))."""
+REVIEW_NEAR_DAYS = 30
+"""A review takes a data protection officer some weeks."""
+
+NO_PUBLIC_TASK = (
+    "6-1-f is not for the tasks of a public authority, which {} is: 6-1-e with its law, or outside_public_tasks says why "
+    "this is none (GDPR Art. 6(1), second subparagraph)"
+)
+
+Problem = tuple[Location, str]
+"""Where in the document, and what is wrong."""
+
+
+def problems_of_agreement(agreement: Agreement, catalogue: Catalogue, public: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong; ``public`` are the departments that are public authorities."""
+    if agreement.basis is Basis.LEGITIMATE_INTERESTS and agreement.outside_public_tasks is None:
+        parties = [d for d in (agreement.source, agreement.recipient) if d in public]
+        if parties:
+            yield ("basis",), NO_PUBLIC_TASK.format(parties[0])
+    for type_, coverage in agreement.events.items():
+        if type_ not in catalogue:
+            yield ("events", type_), f"no contract {type_}"
+            continue
+        contract = catalogue.by_type(type_)
+        if contract.owner != agreement.source:
+            yield ("events", type_), f"is an event of {contract.owner}, not of {agreement.source}"
+        for field in coverage.fields:
+            at = ("events", type_, "fields", field)
+            if field not in contract.fields:
+                yield at, f"{type_} has no such field"
+            elif contract.classes[field] in SPECIAL_CLASSES and agreement.special_category is None:
+                yield at, f"is {contract.classes[field]} data: special_category must name its basis (GDPR Art. 9(2))"
+
+
+def problems_of_special_flow(flow: Flow, agreements: dict[str, Agreement], catalogue: Catalogue) -> Iterator[Problem]:
+    """Yield the derived fields that are special, under an agreement that has no basis for that."""
+    contract = catalogue.by_type(flow.event)
+    for field, sources in contract.sources.items():
+        if contract.classes[field] not in SPECIAL_CLASSES:
+            continue
+        for i, ref in enumerate(flow.agreements):
+            agreement = agreements[ref]
+            if agreement.special_category is None and any(map(agreement.covers, sources)):
+                yield (
+                    ("agreements", i),
+                    f"field {field} is {contract.classes[field]} data, and {ref} has no Art. 9(2) basis",
+                )
+
+
+def review_warning(agreement: Agreement, today: date) -> Problem | None:
+    """Return a warning when the review is near or past. One whose last day is over needs none."""
+    if agreement.in_force.until is not None and agreement.in_force.until < today:
+        return None
+    if agreement.review < today:
+        return ("review",), f"{agreement.ref} was to be reviewed on {agreement.review}"
+    if agreement.review <= today + timedelta(days=REVIEW_NEAR_DAYS):
+        return ("review",), f"{agreement.ref} is to be reviewed on {agreement.review}"
+    return None
