@@ -17,7 +17,8 @@ $(VENV)/ready: $(LOCK) pyproject.toml deploy/preflight.sh
 	@PYTHON=$(PYTHON) sh deploy/preflight.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked versions into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@# The lock is complete, so there is nothing to resolve; modules are compiled when they are first imported.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
