@@ -83,9 +83,9 @@ def judge(history: History) -> Findings:
         for decided in case.decisions.get(origin, []):
             _decision_is_right(case, findings, proposal, decided)
             _delivered_as_decided(case, findings, proposal, decided)
+            for delivery in case.deliveries.get(decided.id, []):
+                _nothing_after_acknowledgement(case, findings, proposal, delivery)
     _no_other_delivery(case, findings)
-    for proposal, delivery in _released(case):
-        _nothing_after_acknowledgement(case, findings, proposal, delivery)
     _order_is_kept(case, findings)
     _fence_never_goes_back(case, findings)
     _acknowledged_by_the_fence(case, findings)

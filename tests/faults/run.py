@@ -57,6 +57,11 @@ def _city() -> Iterator[Ground]:
             broker.down()
 
 
+def history_of(plan: Plan) -> Path:
+    """Where the history of a run is kept, until the next run of the same name and seed."""
+    return HISTORIES / f"{plan.name}-{plan.seed}.jsonl.gz"
+
+
 def show(plan: Plan, outcome: Outcome) -> None:
     waited = outcome.waited_ms or [0]
     p50, p99 = (waited[int(len(waited) * q)] for q in (0.5, 0.99))
@@ -75,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     plan = replace(PLANS[args.only], seed=args.seed)
     with broker_and_city() as ground:
-        outcome = run(ground, plan, HISTORIES / f"{plan.name}-{plan.seed}.jsonl.gz")
+        outcome = run(ground, plan, history_of(plan))
     show(plan, outcome)
     return judge.main([str(outcome.history)])
 

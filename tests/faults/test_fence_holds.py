@@ -7,17 +7,17 @@ import pytest
 
 from faults.history import read
 from faults.judge import judge
-from faults.run import broker_and_city, show
+from faults.run import broker_and_city, history_of, show
 from faults.scenario import PLANS, run
 
 
 @pytest.mark.broker
 @pytest.mark.fault
 @pytest.mark.timeout(600)
-def test_nothing_is_delivered_after_an_acknowledged_withdrawal_whatever_happens_to_the_workers(tmp_path):
+def test_nothing_is_delivered_after_an_acknowledged_withdrawal_whatever_happens_to_the_workers():
     plan = PLANS["mixed"]
     with broker_and_city() as ground:
-        outcome = run(ground, plan, tmp_path / "history.jsonl.gz")
+        outcome = run(ground, plan, history_of(plan))
     show(plan, outcome)
     findings = judge(read(outcome.history))
     assert findings.broken() == {}, findings.violations
