@@ -165,8 +165,8 @@ class CompiledFlow:
         return Decision(verdict=Verdict.REDACT, reason=validity[first], withheld=withheld)
 
 
-FORMS_HELD = 16_384
-"""Forms for which a flow remembers its decision: some 2 MB a flow when full; then it begins anew."""
+FORMS_HELD = 65_536
+"""Forms for which a flow remembers its decision: some 8 MB a flow when full; then it begins anew."""
 _ALWAYS_MS = -(2**63)
 _UNKNOWN_FLOW = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_FLOW)
 _UNKNOWN_SUBJECT = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_SUBJECT)

@@ -16,8 +16,8 @@ REVIEW_NEAR_DAYS = 30
 """A review takes a data protection officer some weeks."""
 
 NO_PUBLIC_TASK = (
-    "6-1-f is not for the tasks of a public authority, which {} is: 6-1-e with its law, or outside_public_tasks says why "
-    "this is none (GDPR Art. 6(1), second subparagraph)"
+    "6-1-f is not for the tasks of a public authority, which {} is: 6-1-e with its law, or outside_public_tasks says "
+    "why this is none (GDPR Art. 6(1), second subparagraph)"
 )
 
 Problem = tuple[Location, str]

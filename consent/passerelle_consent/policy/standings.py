@@ -14,8 +14,8 @@ from struct import Struct
 from passerelle_consent.policy.scan import read_head, read_long, scan
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Stance, Standing, State
 
-FORMS_KEPT = 32_768
-"""Forms remembered at once: some 20 MB when full. A city stands in some thousands of ways; beyond the bound all are
+FORMS_KEPT = 65_536
+"""Forms remembered at once: some 40 MB when full. Citizens stand alike by the thousand; beyond the bound all forms are
 forgotten and made again as they are met, at some microseconds each."""
 ENTRIES_KEPT = 32_768
 """Entries shared at once among the subjects who said the same."""
