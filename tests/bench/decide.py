@@ -2,8 +2,8 @@
 
 The demonstration city's policy over `CITIZENS=` (1,000,000). Most answered its consents as many others did, each at an
 instant of their own; half let their consents end. The naive side reads the rules anew from a whole standing for each
-decision, in turn with the table; neither side looks the standing up (a row of its own does). Seconds are of this process
-on its core (`time.process_time`), so that a busy machine's waiting does not count; its cold caches do.
+decision, in turn with the table; neither side looks the standing up (a row of its own does). Seconds are of this
+process on its core (`time.process_time`), so that a busy machine's waiting does not count; its cold caches do.
 """
 
 import gc
