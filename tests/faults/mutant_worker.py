@@ -35,10 +35,16 @@ CATCH_UP_S = 0.05
 
 
 class Stopping(Task):
-    """Breaks nothing. Stops itself at the place that a mutant names."""
+    """Breaks nothing. Stops itself at the places that a mutant names, in some of its transactions."""
+
+    stops = False
+
+    def applied_at_begin(self) -> int:
+        self.stops = random.random() < STOPS
+        return super().applied_at_begin()
 
     def stop_here(self) -> None:
-        if random.random() < STOPS:
+        if self.stops:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -93,6 +99,7 @@ class FenceApart(Following):
         """Not in the transaction."""
 
     def send_offsets(self, offsets: list[TopicPartition]) -> None:
+        self.stop_here()
         self.catch_up()
         mark = encode_fence(FenceMark(applied=self.state.applied, worker=self._worker))
         partition = self.state.partition
