@@ -100,6 +100,7 @@ def test_the_table_and_cedar_agree():
     compare(examples=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy_id", IDS)
 def test_a_cedar_policy_left_out_is_found(policy_id):
     with pytest.raises(AssertionError):
@@ -137,6 +138,7 @@ BUGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_broken_rule_of_the_table_is_found(bug, monkeypatch):
     monkeypatch.setattr(*BUGS[bug])
@@ -144,6 +146,7 @@ def test_a_broken_rule_of_the_table_is_found(bug, monkeypatch):
         compare(examples=1500, find=True)
 
 
+@pytest.mark.slow
 def test_a_remembered_decision_that_outlives_its_agreement_is_found(monkeypatch):
     monkeypatch.setattr(decide.CompiledFlow, "span_ms", lambda *_: (-(2**63), 2**63 - 1))
     with pytest.raises(AssertionError):
