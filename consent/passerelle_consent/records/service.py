@@ -13,16 +13,15 @@ from typing import Any
 import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.policy.standing import Actor, Standing
-from passerelle_consent.records import changes, fence, policy_book, sql, standings
+from passerelle_consent.policy.standing import Standing
+from passerelle_consent.records import changes, fence, links, policy_book, sql, standings
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.effects import Effect, Effects, within
 from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import Clock, Connect, FenceConsumer, IdentityRegister, NewId, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.relay import Relay, Settled
-from passerelle_consent.records.store import Store
-from passerelle_consent.records.transitions import Action
+from passerelle_consent.records.store import Script, Store
 
 PATIENCE_S = 2.0
 """How long a request waits for its change to take effect before it is told where to look (DESIGN §7)."""
@@ -39,7 +38,6 @@ DRAIN_S = 5.0
 RELAY = "relay"
 HOUSEKEEPING_S = 600.0
 STORE_RETRY_S = 1.0
-HOUR_MS = 3_600_000
 
 _log = structlog.get_logger("records")
 
@@ -76,6 +74,15 @@ class Records:
     def register(self) -> IdentityRegister:
         """The bus's keys over people."""
         return self._parts.register
+
+    @property
+    def book(self) -> PolicyBook:
+        """The agreements as they may be spoken about."""
+        return self._book
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds, of the service's clock."""
+        return self._parts.clock()
 
     async def start(self) -> None:
         """Open the store, publish the policy if it is new, wait again for what had not taken effect, then run.
@@ -130,7 +137,7 @@ class Records:
         batch = p.new_id()
         with self._effects.expecting(batch) as told:
             script = partial(
-                changes.link,
+                links.link,
                 refs=refs,
                 department=department,
                 at_ms=p.clock(),
@@ -143,34 +150,16 @@ class Records:
             self._relay.wake()
             return await within(p.patience_s, told) is not None
 
-    async def say(self, asked: Asked, agreement_id: str, action: Action, *, notice: int | None, by: Actor) -> Change:
-        """Give, refuse, withdraw or object; wait until it is in effect, or patience ends. Raises `Problem`."""
-        agreement = self._book.agreement(agreement_id, asked.at_ms)
-        self._book.admit(agreement, action, notice, asked.at_ms)
-        script = partial(
-            changes.say,
-            asked=asked,
-            agreement=agreement,
-            action=action,
-            notice=notice,
-            by=by,
-            partitions=self._parts.partitions,
-        )
-        return await self._change(asked.id, script)
-
-    async def override(self, asked: Asked, *, recipient: str, officer: str, reason_code: str, hours: int) -> Change:
-        """Open a recipient to one subject for vital interests; wait as `say` does. Raises `Problem`."""
-        self._book.check_override_recipient(recipient, asked.at_ms)
-        script = partial(
-            changes.override,
-            asked=asked,
-            recipient=recipient,
-            officer=officer,
-            reason_code=reason_code,
-            until_ms=asked.at_ms + hours * HOUR_MS,
-            partitions=self._parts.partitions,
-        )
-        return await self._change(asked.id, script)
+    async def change(self, asked: Asked, script: Script[Change]) -> Change:
+        """Run the script that makes this change; wait until it is in effect, or patience ends. Raises `Problem`."""
+        with self._effects.expecting(asked.id) as done:
+            change = await self._parts.store.write(script)
+            if change.id == asked.id:
+                self._relay.wake()
+                return await self._later(change, done)
+        with self._effects.expecting(change.id) as done:  # a repeat waits for what it repeats
+            current = await self.find(change.id) or change
+            return current if current.in_effect else await self._later(current, done)
 
     async def standing(self, ref: SubjectRef) -> Standing:
         """Raises `Problem` unknown-subject."""
@@ -183,17 +172,15 @@ class Records:
     def new_asked(self, ref: SubjectRef, department: str, principal: str, **repeat: Any) -> Asked:
         """Give a request its id and its time."""
         p = self._parts
-        return Asked(id=p.new_id(), ref=ref, department=department, principal=principal, at_ms=p.clock(), **repeat)
-
-    async def _change(self, change_id: bytes, script: Callable[..., Change]) -> Change:
-        with self._effects.expecting(change_id) as done:
-            change = await self._parts.store.write(script)
-            if change.id == change_id:
-                self._relay.wake()
-                return await self._later(change, done)
-        with self._effects.expecting(change.id) as done:  # a repeat waits for what it repeats
-            current = await self.find(change.id) or change
-            return current if current.in_effect else await self._later(current, done)
+        return Asked(
+            id=p.new_id(),
+            ref=ref,
+            department=department,
+            principal=principal,
+            at_ms=p.clock(),
+            partitions=p.partitions,
+            **repeat,
+        )
 
     async def _later(self, change: Change, done: asyncio.Future[Effect]) -> Change:
         effect = await within(self._parts.patience_s, done)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from passerelle.config import Home, KafkaAccess, Settings
     from passerelle.pseudonyms import Keyring
+    from passerelle_consent.records.http.tokens import FileTokens
     from passerelle_consent.records.ports import Identity, Producer, Pseudonym, SubjectRef
     from passerelle_consent.records.service import Parts
-    from passerelle_consent.records.tokens import FileTokens
 
 PORT = 8470
 PRINCIPAL = "consent"
@@ -129,7 +129,7 @@ def _finish_on_signals() -> None:
 
 def _application(here: "Settings", parts: "Parts") -> "FastAPI":
     from passerelle.city.manifest import Manifest
-    from passerelle_consent.records.api import make_app
+    from passerelle_consent.records.http.app import make_app
     from passerelle_consent.records.service import Records
 
     return make_app(Records(parts), file_tokens(here.home, Manifest.load(here.manifest_path).department_ids))
@@ -163,8 +163,8 @@ def file_tokens(home: "Home", departments: Sequence[str]) -> "FileTokens":
     citizens. `tokens/officer.<department>` opens overrides on that department's pseudonyms, and does nothing else.
     """
     from passerelle.keys import secret
+    from passerelle_consent.records.http.tokens import FileTokens
     from passerelle_consent.records.ports import Principal, Role
-    from passerelle_consent.records.tokens import FileTokens
 
     tokens = {}
     for department in departments:

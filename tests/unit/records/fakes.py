@@ -12,11 +12,11 @@ import httpx
 
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.records.api import make_app
+from passerelle_consent.records.http.app import make_app
+from passerelle_consent.records.http.tokens import FileTokens
 from passerelle_consent.records.ports import Principal, Role
 from passerelle_consent.records.service import Parts, Records
 from passerelle_consent.records.store import Store
-from passerelle_consent.records.tokens import FileTokens
 from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence
 from passerelle_schemas.catalogue import Catalogue
 

@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 
 from passerelle_consent.policy.agreements import Basis
 from passerelle_consent.policy.standing import State
-from passerelle_consent.records.access import OPEN, RULES, GuardedRoute
+from passerelle_consent.records.http.access import OPEN, RULES, GuardedRoute
 from passerelle_consent.records.transitions import TRANSITIONS, Action, IllegalTransition, follow, legal_actions
 
 
@@ -38,9 +38,10 @@ def test_only_public_task_and_legitimate_interests_can_be_objected():
 
 
 def test_every_route_has_a_rule_and_every_rule_a_route():
-    from passerelle_consent.records.api import router
+    from passerelle_consent.records.http.app import ROUTERS
 
-    served = {(m, r.path_format) for r in router.routes if isinstance(r, APIRoute) for m in r.methods}
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    served = {(method, route.path_format) for route in routes for method in route.methods}
     assert served == RULES.keys() | OPEN
 
 

@@ -1,0 +1,77 @@
+"""The HTTP face of the consent service (DESIGN §7; RFC 9457 for what is refused). One module for each matter."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from passerelle_consent.records import problems
+from passerelle_consent.records.http import health, links, overrides, sayings, standings
+from passerelle_consent.records.http.edge import Edge, answer
+from passerelle_consent.records.ports import Authenticator
+from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.service import Records
+
+ROUTERS = (health.router, links.router, sayings.router, overrides.router, standings.router)
+
+
+def make_app(records: Records, authenticate: Authenticator) -> FastAPI:
+    """Return the application; its lifespan starts and stops the service."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await records.start()
+        try:
+            yield
+        finally:
+            await records.stop()
+
+    app = FastAPI(title="Passerelle consent service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.records = records
+    app.state.authenticate = authenticate
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Edge)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    return app
+
+
+async def _problem(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Problem)  # noqa: S101 - registered for Problem alone
+    return answer(exc, request.scope["state"])
+
+
+async def _malformed(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101 - registered for it alone
+    errors = [{"where": _where(e), "what": e["type"]} for e in exc.errors()[:ERRORS_SHOWN_MAX]]
+    return answer(Problem(problems.MALFORMED, errors=errors), request.scope["state"])
+
+
+ERRORS_SHOWN_MAX = 20
+"""A thousand identities may each be wrong in the same way."""
+
+
+def _where(error: dict[str, object]) -> list[object]:
+    """Return where it is wrong. A member's name that we do not know is the sender's own text: it is not repeated."""
+    loc = error["loc"]
+    assert isinstance(loc, tuple)  # noqa: S101 - pydantic's shape
+    return [*loc[:-1], "?"] if error["type"] == "extra_forbidden" else list(loc)
+
+
+_BY_STATUS: dict[int, problems.ProblemType] = {
+    400: problems.MALFORMED,
+    404: problems.NOT_FOUND,
+    405: problems.METHOD_NOT_ALLOWED,
+}
+
+
+async def _http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for it alone
+    kind = _BY_STATUS.get(exc.status_code, problems.INTERNAL)
+    refused = answer(Problem(kind), request.scope["state"])
+    refused.headers.update(exc.headers or {})
+    return refused

@@ -1,0 +1,27 @@
+"""Link identities to a department (DESIGN §4)."""
+
+from fastapi import APIRouter, Request
+
+from passerelle_consent.records import problems
+from passerelle_consent.records.http.access import GuardedRoute, own_department
+from passerelle_consent.records.http.bodies import LinkIn, LinksOut
+from passerelle_consent.records.http.calls import principal_of, records_of
+from passerelle_consent.records.ports import BadIdentity
+from passerelle_consent.records.problems import Problem
+
+router = APIRouter(route_class=GuardedRoute)
+
+
+@router.post("/v1/links")
+async def link(request: Request, body: LinkIn) -> LinksOut:
+    """Link identities to a department. The pseudonyms are right at once; the status says whether the bus knows."""
+    records = records_of(request)
+    own_department(principal_of(request), body.department)
+    try:
+        refs = records.register.refs([i.identity() for i in body.identities])
+    except BadIdentity as bad:
+        where = {"where": ["body", "identities", bad.index], "what": "cannot be normalised"}
+        raise Problem(problems.MALFORMED, errors=[where]) from None
+    told = await records.link(body.department, refs)
+    pseudonyms = [p.hex() for p in records.register.pseudonyms(body.department, refs)]
+    return LinksOut(pseudonyms=pseudonyms, status="in-effect" if told else "taking-effect")
