@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,6 +22,8 @@ from passerelle_consent.records.ports import Clock, Connect, FenceConsumer, Iden
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.relay import Relay, Settled
 from passerelle_consent.records.store import Script, Store
+
+T = TypeVar("T")
 
 PATIENCE_S = 2.0
 """How long a request waits for its change to take effect before it is told where to look (DESIGN §7)."""
@@ -161,13 +163,23 @@ class Records:
             current = await self.find(change.id) or change
             return current if current.in_effect else await self._later(current, done)
 
+    async def read(self, script: Script[T]) -> T:
+        """Run a script that writes nothing. Raises `Problem`."""
+        return await self._parts.store.read(script)
+
+    async def write(self, script: Script[T]) -> T:
+        """Run a script that changes nobody's standing; when this returns it is on disk. Raises `Problem`."""
+        done = await self._parts.store.write(script)
+        self._relay.wake()
+        return done
+
     async def standing(self, ref: SubjectRef) -> Standing:
         """Raises `Problem` unknown-subject."""
-        return await self._parts.store.read(partial(standings.load, ref=ref, now_ms=self._parts.clock()))
+        return await self.read(partial(standings.load, ref=ref, now_ms=self._parts.clock()))
 
     async def find(self, change_id: bytes) -> Change | None:
         """Return a change by its id."""
-        return await self._parts.store.read(partial(changes.find, change_id=change_id))
+        return await self.read(partial(changes.find, change_id=change_id))
 
     def new_asked(self, ref: SubjectRef, department: str, principal: str, **repeat: Any) -> Asked:
         """Give a request its id and its time."""
