@@ -15,7 +15,7 @@ from typing import Any
 import fastavro
 
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_schemas.faults import Fault
 
 VERSION = b"\x01"
@@ -52,6 +52,14 @@ class JournalType(StrEnum):
     AGREEMENT = "agreement"
     KEY = "key"
     READ = "read"
+    REQUESTED = "requested"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    RESTRICTED = "restricted"
+    LIFTED = "lifted"
+    ANSWERED = "answered"
+    GUARDIAN = "guardian"
+    CONSULTED = "consulted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +146,8 @@ class JournalEntry:
     policy: bytes | None = None
     regarding: bytes | None = None
     """The entry that this one answers: the withdrawal that is now fenced."""
+    digest: bytes | None = None
+    """SHA-256 of the published result of a consultation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,6 +236,8 @@ _STANDING = fastavro.parse_schema(
         ),
         restricted_since_ms=_nullable("long"),
         overrides=_array(_record("Override", recipient="string", until_ms="long")),
+        minor_until_ms=_nullable("long"),
+        protection=_nullable(_enum("Protection", Protection)),
     )
 )
 _ORIGIN = _record("Origin", rule="string", topic="string", partition="int", offset="long", n="int")
@@ -263,6 +275,7 @@ _JOURNAL = fastavro.parse_schema(
         department=_nullable("string"),
         policy=_nullable(_fixed("Digest", 32)),
         regarding=_nullable("Id"),
+        digest=_nullable("Digest"),
     )
 )
 _FENCE = fastavro.parse_schema(_record("FenceMark", applied="long", worker="string"))
@@ -291,6 +304,7 @@ def _decode(schema: Any, value: bytes, what: str) -> dict[str, Any]:
 
 
 _STATE = {_symbol(s): s for s in State}
+_PROTECTION = {_symbol(p): p for p in Protection}
 _ACTOR = {_symbol(a): a for a in Actor}
 _VERDICT = {_symbol(v): v for v in Verdict}
 _REASON = {_symbol(r): r for r in Reason}
@@ -318,6 +332,8 @@ def encode_standing(standing: Standing) -> bytes:
             ],
             "restricted_since_ms": standing.restricted_since_ms,
             "overrides": [{"recipient": o.recipient, "until_ms": o.until_ms} for o in standing.overrides],
+            "minor_until_ms": standing.minor_until_ms,
+            "protection": None if standing.protection is None else _symbol(standing.protection),
         },
     )
 
@@ -342,6 +358,8 @@ def decode_standing(value: bytes) -> Standing:
         stances={s.agreement: s for s in stances},
         restricted_since_ms=read["restricted_since_ms"],
         overrides=tuple(Override(**o) for o in read["overrides"]),
+        minor_until_ms=read["minor_until_ms"],
+        protection=None if read["protection"] is None else _PROTECTION[read["protection"]],
     )
 
 

@@ -128,6 +128,8 @@ def _plain(value: bytes) -> dict[str, Any]:
             for id_, s in standing.stances.items()
         },
         "overrides": [{"recipient": o.recipient, "until_ms": o.until_ms} for o in standing.overrides],
+        "minor_until_ms": standing.minor_until_ms,
+        "protection": standing.protection and standing.protection.value,
     }
 
 

@@ -132,6 +132,8 @@ class Reading:
     def _validity(self, agreement: dict[str, Any], standing: dict[str, Any], at_ms: int) -> str:
         if not _in_force(agreement["in_force"], at_ms):
             return "agreement-not-in-force"
+        if _subject_class(standing, at_ms) not in agreement["subjects"]:
+            return "subject-not-covered"
         basis, stance = agreement["basis"], standing["stances"].get(agreement["id"])
         if basis == "6-1-d":
             live = [o for o in standing["overrides"] if o["recipient"] == agreement["recipient"]]
@@ -149,6 +151,13 @@ def _in_force(span: dict[str, str | None], at_ms: int) -> bool:
     day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
     today = day.date().isoformat()
     return (span["from"] or "") <= today and (span["until"] is None or today <= span["until"])
+
+
+def _subject_class(standing: dict[str, Any], at_ms: int) -> str:
+    majority = standing["minor_until_ms"]
+    if majority is not None and majority > at_ms:
+        return "minor"
+    return "protected-adult" if standing["protection"] else "adult"
 
 
 def _consented(stance: dict[str, Any] | None) -> bool:

@@ -46,6 +46,7 @@ def agreement(id_, basis, field):
         "version": 1,
         "basis": basis,
         "recipient": "roads",
+        "subjects": ["adult"],
         "in_force": {"from": "1970-01-01", "until": None},
         "notice": {"version": 1, "compatible_with": []},
         "events": {"desk.filed.v1": {"fields": {field: {}}}},
@@ -85,6 +86,7 @@ def stance(state):
 def standing(offset, **states):
     stances = {id_: stance(state) for id_, state in states.items()}
     row = {"linked": True, "stances": stances, "restricted_since_ms": None, "overrides": []}
+    row |= {"minor_until_ms": None, "protection": None}
     return Consent(0, offset, REF, None, row)
 
 

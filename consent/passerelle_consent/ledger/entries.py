@@ -46,6 +46,14 @@ class EntryType(StrEnum):
     AGREEMENT = "agreement"
     KEY = "key"
     READ = "read"
+    REQUESTED = "requested"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    RESTRICTED = "restricted"
+    LIFTED = "lifted"
+    ANSWERED = "answered"
+    GUARDIAN = "guardian"
+    CONSULTED = "consulted"
 
 
 _COMMITS = frozenset({"subject_commit", "body_commit"})
@@ -68,6 +76,14 @@ REQUIRED: Mapping[EntryType, frozenset[str]] = {
     EntryType.AGREEMENT: frozenset({"id", "agreements"}),
     EntryType.KEY: frozenset({"id"}),
     EntryType.READ: frozenset({"id"}),
+    EntryType.REQUESTED: _ABOUT_AGREEMENT,
+    EntryType.REVOKED: _ABOUT_AGREEMENT,
+    EntryType.EXPIRED: _ABOUT_AGREEMENT,
+    EntryType.RESTRICTED: _COMMITS | {"id"},
+    EntryType.LIFTED: _COMMITS | {"id"},
+    EntryType.ANSWERED: _ABOUT_AGREEMENT,
+    EntryType.GUARDIAN: _COMMITS | {"id"},
+    EntryType.CONSULTED: frozenset({"id", "agreements", "digest"}),
 }
 """What an entry of a type must say, besides v, type and time."""
 
@@ -98,6 +114,8 @@ class Entry:
     """SHA-256 of the policy bundle in force."""
     regarding: bytes | None = None
     """Id of the entry that this one answers: the withdrawal that is now fenced."""
+    digest: bytes | None = None
+    """SHA-256 of the published result of a consultation."""
     subject_commit: bytes | None = None
     body_commit: bytes | None = None
 
@@ -138,7 +156,7 @@ _FLOW_ID = re.compile(r"[a-z][a-z0-9.-]{0,127}")
 _PURPOSE = re.compile(r"dpv:[A-Za-z]{1,124}")
 _AGREEMENT = re.compile(r"[a-z][a-z0-9-]{0,127}@[1-9][0-9]{0,5}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_WRITTEN_AS_HEX = ("decision", "id", "policy", "regarding", "subject_commit", "body_commit")
+_WRITTEN_AS_HEX = ("decision", "id", "policy", "regarding", "digest", "subject_commit", "body_commit")
 
 
 def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
@@ -171,6 +189,7 @@ _GRAMMAR: Mapping[str, Callable[[Any], bool]] = {
     "agreements": _agreements,
     "policy": _bytes(DIGEST_BYTES),
     "regarding": _bytes(ID_BYTES),
+    "digest": _bytes(DIGEST_BYTES),
     "subject_commit": _bytes(DIGEST_BYTES),
     "body_commit": _bytes(DIGEST_BYTES),
 }

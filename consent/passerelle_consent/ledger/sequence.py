@@ -104,6 +104,7 @@ def draft_of_journal(entry: JournalEntry) -> Draft:
         "department": entry.department,
         "policy": entry.policy,
         "regarding": entry.regarding,
+        "digest": entry.digest,
     }
     return Draft(
         type=EntryType(entry.type.value),

@@ -72,6 +72,31 @@ class Notice(Text):
         return version == self.version or version in self.compatible_with
 
 
+class Guardians(StrEnum):
+    """How many of a minor's guardians must say yes. To withdraw, one is always enough."""
+
+    ONE = "one"
+    """An everyday act, which each parent does alone (French Civil Code, art. 372-2)."""
+    BOTH = "both"
+
+
+class OwnVoice(_Document):
+    """From which age a minor speaks alone, and by which law (GDPR Art. 8(1) leaves the age to each State)."""
+
+    age: int = Field(ge=0, lt=18)
+    law: str = Field(pattern=r"\S")
+
+
+class Consent(_Document):
+    """How a consent is given under an agreement, where it is the basis (6-1-a)."""
+
+    valid_for: Duration | None = None
+    """How long it lasts; None: until it is withdrawn."""
+    guardians: Guardians = Guardians.ONE
+    own_voice: OwnVoice | None = None
+    """None: only a guardian speaks for a minor."""
+
+
 class Signature(_Document):
     """Who answers for the agreement, and since when."""
 
@@ -97,6 +122,8 @@ class Agreement(_Document):
     in_force: InForce
     retention: Duration
     notice: Notice
+    consent: Consent | None = None
+    """With 6-1-a alone. None says the same as an empty block."""
     review: date
     signed: tuple[Signature, ...] = Field(min_length=1)
 

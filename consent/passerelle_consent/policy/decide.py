@@ -4,9 +4,13 @@ Pure. The order of the rules, for each agreement of the flow (DESIGN §5):
 
 1. the subject is linked, else ``unknown-subject``;
 2. the agreement is in force;
-3. a restriction (GDPR Art. 18) leaves only a consent given after it, and vital interests;
-4. the basis holds: consent given for this notice and not expired (6-1-a), not objected (6-1-e, f), an override in
+3. it covers the subject's class: a minor, a protected adult, an adult;
+4. a restriction (GDPR Art. 18) leaves only a consent given after it, and vital interests;
+5. the basis holds: consent given for this notice and not expired (6-1-a), not objected (6-1-e, f), an override in
    force (6-1-d), nothing more for 6-1-b and c.
+
+What is true of the agreement alone comes first, what the subject must answer for last: the reason that is told is the
+one that no word of the subject could mend.
 
 A field is valid when *all* agreements that cover its sources are. All fields valid: permit. Only optional ones
 invalid: redact. A required one invalid: deny.
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from passerelle_consent.policy.agreements import Agreement, Basis, Notice
+from passerelle_consent.policy.agreements import Agreement, Basis, Notice, SubjectClass
 from passerelle_consent.policy.flows import Flow, FlowFault, problems_of
 from passerelle_consent.policy.standing import Stance, Standing, State
 from passerelle_consent.policy.standings import CONSENTED, NEVER_MS, Form
@@ -45,6 +49,7 @@ class Reason(StrEnum):
     RESTRICTED = "restricted"
     NO_OVERRIDE = "no-override"
     AGREEMENT_NOT_IN_FORCE = "agreement-not-in-force"
+    SUBJECT_NOT_COVERED = "subject-not-covered"
     UNKNOWN_SUBJECT = "unknown-subject"
     UNKNOWN_FLOW = "unknown-flow"
     WRONG_TYPE = "wrong-type"
@@ -77,6 +82,7 @@ class CompiledAgreement:
     ref: str
     basis: Basis
     recipient: str
+    subjects: frozenset[SubjectClass]
     first_ms: int
     end_ms: int | None
     notice: Notice
@@ -90,6 +96,7 @@ class CompiledAgreement:
             ref=agreement.ref,
             basis=agreement.basis,
             recipient=agreement.recipient,
+            subjects=agreement.subjects,
             first_ms=first_ms,
             end_ms=end_ms,
             notice=agreement.notice,
@@ -99,16 +106,18 @@ class CompiledAgreement:
         """`Reason.VALID_BASIS`, or why this agreement lets nothing pass for this subject now."""
         if now_ms < self.first_ms or (self.end_ms is not None and now_ms >= self.end_ms):
             return Reason.AGREEMENT_NOT_IN_FORCE
+        if standing.class_at(now_ms) not in self.subjects:
+            return Reason.SUBJECT_NOT_COVERED
         if self.basis is Basis.VITAL_INTERESTS:
             return self._override(standing, now_ms)
         stance = standing.stances.get(self.id)
         if standing.restricted_since_ms is not None and not self._given_since(stance, standing.restricted_since_ms):
             return Reason.RESTRICTED
-        if self.basis is Basis.CONSENT:
-            return self._consent(stance, now_ms)
-        if self.basis.can_be_objected and stance is not None and stance.state is State.OBJECTED:
-            return Reason.OBJECTED
-        return Reason.VALID_BASIS
+        return self._consent(stance, now_ms) if self.basis is Basis.CONSENT else self._unless_objected(stance)
+
+    def _unless_objected(self, stance: Stance | None) -> Reason:
+        objected = stance is not None and stance.state is State.OBJECTED
+        return Reason.OBJECTED if objected and self.basis.can_be_objected else Reason.VALID_BASIS
 
     def _consent(self, stance: Stance | None, now_ms: int) -> Reason:
         if stance is None or stance.state not in CONSENTED:

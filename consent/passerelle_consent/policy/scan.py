@@ -1,9 +1,9 @@
 """Scan a record of `consent` for what decides, without parsing it. Pure.
 
 `passerelle_consent.wire` defines the record; here stands what it looks like nearly always (Avro 1.12, "Binary
-encoding"): a linked subject, no restriction, no override, and at most `STANCES_MAX` stances. The full parser takes some
-10 µs a record and a stance, this about 1: a worker that takes over a million citizens is back in seconds. Whatever does
-not look like this is left to the full parser, also when it is no standing at all; a test holds the two together.
+encoding"): a linked adult without protection, no restriction, no override, and at most `STANCES_MAX` stances. The full parser takes
+some 10 µs a record and a stance, this about 1: a worker that takes over a million citizens is back in seconds. Whatever
+does not look like this is left to the full parser, also when it is no standing at all; a test holds the two together.
 """
 
 import re
@@ -80,4 +80,4 @@ def read_long(data: bytes) -> int:
 def _usual(count: int) -> re.Pattern[bytes]:
     """A record with so many stances; the groups are the revision, then the head and the end of each stance."""
     stances = re.escape(bytes([2 * count])) + _STANCE * count + rb"\x00" if count else rb"\x00"
-    return re.compile(rb"\x01\x01(" + _LONG + rb")" + stances + rb"\x00\x00", re.DOTALL)
+    return re.compile(rb"\x01\x01(" + _LONG + rb")" + stances + rb"\x00" * 4, re.DOTALL)

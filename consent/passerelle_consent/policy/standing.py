@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from passerelle_consent.policy.agreements import SubjectClass
+
 
 class State(StrEnum):
     """Where one agreement stands for one subject.
@@ -24,6 +26,15 @@ class State(StrEnum):
     UNKNOWN = "unknown"
     OBJECTED = "objected"
     RESUMED = "resumed"
+
+
+class Protection(StrEnum):
+    """How an adult is protected (French Civil Code, art. 425 ff.)."""
+
+    ASSISTANCE = "assistance"
+    """Beside them: `curatelle`, an enabling family mandate in assistance."""
+    REPRESENTATION = "representation"
+    """In their name: `tutelle`, a mandate in representation."""
 
 
 class Actor(StrEnum):
@@ -64,6 +75,15 @@ class Standing:
     stances: Mapping[str, Stance] = field(default_factory=dict)
     restricted_since_ms: int | None = None
     overrides: tuple[Override, ...] = ()
+    minor_until_ms: int | None = None
+    """Of a minor: the 18th birthday, or the day of emancipation. It is no birth date: an adult has none."""
+    protection: Protection | None = None
+
+    def class_at(self, now_ms: int) -> SubjectClass:
+        """Whom an agreement must cover to be a basis for this subject at this instant."""
+        if self.minor_until_ms is not None and now_ms < self.minor_until_ms:
+            return SubjectClass.MINOR
+        return SubjectClass.ADULT if self.protection is None else SubjectClass.PROTECTED_ADULT
 
 
 UNKNOWN_SUBJECT = Standing(linked=False)

@@ -4,7 +4,7 @@ A million standings do not fit as objects, and few things in them decide: under 
 stands, and when a consent ends. So a record of `consent` is scanned, not parsed, and kept as one short `bytes`. What
 decides at an instant is a `Form`, shared by all who stand alike. Why so: decisions/0001-forms.md.
 
-A subject under a restriction or an override is rare, and keeps a whole `Standing`.
+A minor, a protected adult, and a subject under a restriction or an override keep a whole `Standing`.
 """
 
 from collections.abc import Callable

@@ -25,6 +25,7 @@ VALUES = {
     "agreements": st.lists(SLUGS.map(lambda s: f"{s}@3"), max_size=3).map(tuple),
     "policy": st.binary(min_size=32, max_size=32),
     "regarding": st.binary(min_size=16, max_size=16),
+    "digest": st.binary(min_size=32, max_size=32),
     "subject_commit": st.binary(min_size=32, max_size=32),
     "body_commit": st.binary(min_size=32, max_size=32),
 }

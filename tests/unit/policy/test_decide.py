@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from passerelle_consent.policy.agreements import Basis
 from passerelle_consent.policy.decide import Decision, Reason, Verdict, compile_table
 from passerelle_consent.policy.flows import FlowFault
-from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Override, State
+from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Override, Protection, State
 from unit.policy.city import CATALOGUE, NOW_MS, agreement, flow, stance, standing
 
 STREET = {"registry.moved.v1": ["street"]}
@@ -117,6 +118,36 @@ def test_an_agreement_lets_pass_only_while_in_force(in_force, permitted):
     assert permitted or decision.reason is Reason.AGREEMENT_NOT_IN_FORCE
 
 
+@pytest.mark.parametrize(
+    ("its", "needed"),
+    [
+        ({}, "adult"),
+        ({"minor_until_ms": NOW_MS + 1}, "minor"),
+        ({"minor_until_ms": NOW_MS}, "adult"),
+        ({"protection": Protection.ASSISTANCE}, "protected-adult"),
+        ({"protection": Protection.REPRESENTATION}, "protected-adult"),
+        ({"minor_until_ms": NOW_MS + 1, "protection": Protection.REPRESENTATION}, "minor"),
+        ({"minor_until_ms": NOW_MS, "protection": Protection.REPRESENTATION}, "protected-adult"),
+    ],
+)
+@pytest.mark.parametrize("covered", ["adult", "minor", "protected-adult"])
+def test_an_agreement_is_no_basis_for_a_class_of_subjects_that_it_does_not_cover(its, needed, covered):
+    for basis in Basis:
+        override = Override(recipient="schools", until_ms=NOW_MS + 1)
+        its_standing = standing(stance("whole", "given"), overrides=(override,), **its)
+        decision = verdict_under(basis, its_standing, subjects=[covered])
+        assert permits(decision) is (covered == needed)
+        assert permits(decision) or decision.reason is Reason.SUBJECT_NOT_COVERED
+
+
+def test_the_reason_told_is_the_one_that_the_subject_could_mend_least():
+    """Neither a consent nor the end of a restriction would help a subject whom the agreement does not cover."""
+    minor = standing(minor_until_ms=NOW_MS + 1, restricted_since_ms=1)
+    assert verdict_under("6-1-a", minor).reason is Reason.SUBJECT_NOT_COVERED
+    assert verdict_under("6-1-a", minor, subjects=["minor"]).reason is Reason.RESTRICTED
+    assert verdict_under("6-1-a", minor, in_force={"from": "2027-01-01"}).reason is Reason.AGREEMENT_NOT_IN_FORCE
+
+
 def test_what_is_unknown_is_denied():
     terms = [agreement("whole", "6-1-b", {"registry.moved.v1": ["street", "phone"]})]
     table = compile_table(
@@ -175,6 +206,23 @@ def test_a_flow_that_its_agreements_do_not_carry_is_refused(changed, said):
     with pytest.raises(FlowFault) as caught:
         compile_table(terms, [flow(**document | changed)], CATALOGUE, digest=bytes(32))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"valid_for": "2 years"},
+        {"valid_for": "P"},
+        {"guardians": "all"},
+        {"own_voice": {"age": 18, "law": "L"}},
+        {"own_voice": {"age": 15}},
+        {"own_voice": {"age": 15, "law": " "}},
+        {"until": "P1Y"},
+    ],
+)
+def test_a_consent_block_that_cannot_be_read_is_refused(block):
+    with pytest.raises(ValueError, match="consent"):
+        agreement("x", "6-1-a", STREET, consent=block)
 
 
 @pytest.mark.parametrize("basis", ["6-1-c", "6-1-e"])

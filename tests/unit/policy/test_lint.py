@@ -184,6 +184,14 @@ def test_the_digest_does_not_hang_on_the_order_of_sets():
     assert digest_of(one) != digest_of(agreement("a", "6-1-b", {"registry.moved.v1": ["street"]}))
 
 
+def test_a_consent_block_is_part_of_the_digest_and_its_absence_is_not():
+    """Agreements that were published before there was such a block keep their digests."""
+    without = agreement("a", "6-1-a", {"registry.moved.v1": ["street"]})
+    its = agreement("a", "6-1-a", {"registry.moved.v1": ["street"]}, consent={"valid_for": "P1Y"})
+    assert digest_of(without) == digest_of(agreement("a", "6-1-a", {"registry.moved.v1": ["street"]}, consent=None))
+    assert digest_of(its) != digest_of(without)
+
+
 @pytest.mark.parametrize(
     ("today", "said"),
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from passerelle_consent.policy import standings as module
 from passerelle_consent.policy.decide import Reason, compile_table
 from passerelle_consent.policy.scan import scan
-from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Actor, Override, Stance, Standing, State
+from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Actor, Override, Protection, Stance, Standing, State
 from passerelle_consent.policy.standings import Form, Standings
 from passerelle_consent.wire import BadRecord, decode_standing, encode_standing
 from unit.policy.city import CATALOGUE, NOW_MS, agreement, flow, stance, standing
@@ -45,6 +45,8 @@ whole = st.builds(
     stances=st.lists(stances, max_size=5).map(lambda said: {s.agreement: s for s in said}),
     restricted_since_ms=st.none() | st.none() | times,
     overrides=st.lists(st.builds(Override, recipient=st.just("schools"), until_ms=times), max_size=1).map(tuple),
+    minor_until_ms=st.none() | st.none() | times,
+    protection=st.none() | st.none() | st.sampled_from(Protection),
 )
 
 

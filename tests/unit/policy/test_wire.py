@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from passerelle_consent import wire
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 
 ids = st.binary(min_size=16, max_size=16)
 digests = st.binary(min_size=32, max_size=32)
@@ -32,6 +32,8 @@ standings = st.builds(
     stances=st.lists(stances, max_size=4).map(lambda ss: {s.agreement: s for s in ss}),
     restricted_since_ms=st.none() | times,
     overrides=st.lists(st.builds(Override, recipient=names, until_ms=times), max_size=2).map(tuple),
+    minor_until_ms=st.none() | times,
+    protection=st.none() | st.sampled_from(Protection),
 )
 journal = st.builds(
     wire.JournalEntry,
@@ -44,6 +46,7 @@ journal = st.builds(
     department=st.none() | names,
     policy=st.none() | digests,
     regarding=st.none() | ids,
+    digest=st.none() | digests,
 )
 decisions = st.builds(
     wire.DecisionRecord,
