@@ -1,9 +1,10 @@
 """Scan a record of `consent` for what decides, without parsing it. Pure.
 
 `passerelle_consent.wire` defines the record; here stands what it looks like nearly always (Avro 1.12, "Binary
-encoding"): a linked adult without protection, no restriction, no override, and at most `STANCES_MAX` stances. The full parser takes
-some 10 µs a record and a stance, this about 1: a worker that takes over a million citizens is back in seconds. Whatever
-does not look like this is left to the full parser, also when it is no standing at all; a test holds the two together.
+encoding"): a linked adult without protection, no restriction, no override, and at most `STANCES_MAX` stances. The full
+parser takes some 10 µs a record and a stance, this about 1: a worker that takes over a million citizens is back in
+seconds. Whatever does not look like this is left to the full parser, also when it is no standing at all; a test holds
+the two together.
 """
 
 import re
