@@ -19,8 +19,14 @@ from passerelle_consent.policy.standing import Actor, Override, Protection, Stan
 from passerelle_schemas.faults import Fault
 
 VERSION = b"\x01"
+ERASURE_VERSION = b"\x81"
+"""Of an `Erasure`, which shares its topic and key with standings: no reader takes the one for the other."""
 POLICY_KEY = b"policy"
 """The key of the policy bundle on `consent`. Six bytes, so it is no subject ref (sixteen)."""
+
+ROLL_KEY = b"roll"
+"""The key of a record of `consent` that says nothing, and has no value. Kafka closes a segment only when something is
+appended, and compacts closed ones only: on a quiet partition an erased subject's last standing would stay for ever."""
 
 SUBJECT_REF_BYTES = 16
 ORIGIN_BYTES_MAX = 320
@@ -151,6 +157,19 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """A subject's last word on `consent` before the tombstone (GDPR Art. 17): forget, and tell these (Art. 19)."""
+
+    id: bytes
+    """Of the change, of the entry in the ledger, and of every notice: what a recipient acknowledges. 16 bytes."""
+    revision: int
+    """Above that of every standing before it: none of those, sent again, brings the subject back."""
+    at_ms: int
+    departments: tuple[str, ...]
+    """Whose inboxes get a notice: who linked the subject or may have received something."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FenceMark:
     """Task i decides on all of `consent[i]` below ``applied``."""
 
@@ -278,19 +297,22 @@ _JOURNAL = fastavro.parse_schema(
         digest=_nullable("Digest"),
     )
 )
+_ERASURE = fastavro.parse_schema(
+    _record("Erasure", id=_fixed("Id", 16), revision="long", at_ms="long", departments=_array("string"))
+)
 _FENCE = fastavro.parse_schema(_record("FenceMark", applied="long", worker="string"))
 _MARK = fastavro.parse_schema(_record("Mark", offset="long", n="int"))
 
 
-def _encode(schema: Any, value: Mapping[str, Any]) -> bytes:
+def _encode(schema: Any, value: Mapping[str, Any], version: bytes = VERSION) -> bytes:
     out = io.BytesIO()
-    out.write(VERSION)
+    out.write(version)
     fastavro.schemaless_writer(out, schema, value)
     return out.getvalue()
 
 
-def _decode(schema: Any, value: bytes, what: str) -> dict[str, Any]:
-    if value[:1] != VERSION:
+def _decode(schema: Any, value: bytes, what: str, version: bytes = VERSION) -> dict[str, Any]:
+    if value[:1] != version:
         raise BadRecord(f"{what}: unknown version byte")
     source = io.BytesIO(value)
     source.seek(1)
@@ -459,3 +481,20 @@ def decode_mark(value: bytes) -> Mark:
 def mark_key(origin: Origin) -> bytes:
     """Key of `marks`: one rule's proposals from one outbox partition."""
     return f"{origin.rule};{origin.topic};{origin.partition}".encode()
+
+
+def encode_erasure(erasure: Erasure) -> bytes:
+    """Value of `consent` under the ref of a subject that is erased."""
+    plain = {name: getattr(erasure, name) for name in erasure.__slots__}
+    return _encode(_ERASURE, plain, ERASURE_VERSION)
+
+
+def is_erasure(value: bytes) -> bool:
+    """Whether a value of `consent` under a subject ref says to forget the subject."""
+    return value[:1] == ERASURE_VERSION
+
+
+def decode_erasure(value: bytes) -> Erasure:
+    """Raises `BadRecord`."""
+    read = _decode(_ERASURE, value, "erasure", ERASURE_VERSION)
+    return Erasure(**{**read, "departments": tuple(read["departments"])})

@@ -7,6 +7,9 @@ DECISIONS = "decisions"
 MARKS = "marks"
 FENCE = "fence"
 
+SUBJECT_ERASED = "passerelle.subject-erased.v1"
+"""The one CloudEvents type in an inbox that is no department's event: forget this pseudonym. It has no body."""
+
 
 def outbox(department: str, event: str) -> str:
     """Where a department publishes one kind of event; versions of the event share it."""

@@ -59,8 +59,16 @@ def proposal_id(origin: Origin, flow: str) -> str:
 
 def event_headers(event: Event) -> Headers:
     """Headers of a record on an outbox."""
+    return [*_FIXED, *_attributes(event)]
+
+
+def notice_headers(event: Event) -> Headers:
+    """Headers of a record without a body, which has no content type (CloudEvents 1.0, "datacontenttype")."""
+    return [_FIXED[0], *_attributes(event)]
+
+
+def _attributes(event: Event) -> Headers:
     return [
-        *_FIXED,
         ("ce_id", event.id.encode()),
         ("ce_source", event.source.encode()),
         ("ce_type", event.type.encode()),

@@ -84,8 +84,19 @@ class Standings:
         """Hold a whole standing, whatever was known."""
         self._entries[ref] = standing
 
+    def erase(self, ref: bytes, revision: int) -> bool:
+        """Forget what the subject said (GDPR Art. 17), but not how far: no older record brings it back until `drop`.
+
+        Returns whether this is newer than what was known; what is older changes nothing.
+        """
+        known = self._entries.get(ref)
+        if known is not None and _revision(known) >= revision:
+            return False
+        self._entries[ref] = Standing(linked=False, revision=revision)
+        return True
+
     def drop(self, ref: bytes) -> None:
-        """Forget the subject (GDPR Art. 17)."""
+        """Forget that there was such a subject."""
         self._entries.pop(ref, None)
 
     def at(self, ref: bytes, now_ms: int) -> Form | Standing:

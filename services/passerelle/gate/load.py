@@ -71,6 +71,7 @@ class TakeOver:
         states = {p: TaskState(p, self._read_policy) for p in partitions}
         for partition, state in states.items():
             state.decided = self._first_undecided(partition, committed)
+            state.told = max(0, committed[CONSENT, partition])
         self._load(states, self._needed(partitions, committed))
         for partition, state in states.items():
             # Compaction may have removed the last records below the committed position.

@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping
 
+from passerelle.gate.notices import Erased
 from passerelle.gate.policy import PolicyInForce, ReadPolicy
 from passerelle_consent.policy.standings import Standings
-from passerelle_consent.wire import POLICY_KEY, SUBJECT_REF_BYTES, BadRecord, Mark, decode_mark, decode_standing
+from passerelle_consent.wire import (
+    POLICY_KEY,
+    ROLL_KEY,
+    SUBJECT_REF_BYTES,
+    BadRecord,
+    Mark,
+    decode_erasure,
+    decode_mark,
+    decode_standing,
+    is_erasure,
+)
 from passerelle_schemas.faults import Fault
 
 
@@ -22,6 +33,10 @@ class TaskState:
     has something to tell, and shows early whether the task may commit at all."""
     decided: int
     """Next offset of `exchange[i]`."""
+    told: int
+    """The offset of `consent[i]` that was committed last, by whomever: notices of erasures below it are written."""
+    erased: list[Erased]
+    """Erasures applied, of which no transaction has written the notices yet."""
 
     def __init__(self, partition: int, read_policy: ReadPolicy) -> None:
         self.partition = partition
@@ -31,6 +46,8 @@ class TaskState:
         self.applied = 0
         self.fenced = -1
         self.decided = 0
+        self.told = 0
+        self.erased = []
         self._read_policy = read_policy
         self._unreadable: set[bytes] = set()
 
@@ -53,14 +70,14 @@ class TaskState:
         try:
             if key == POLICY_KEY:
                 self.policy = None if value is None else self._read_policy(value)
-            elif not self._apply_standing(key, value):
+            elif key != ROLL_KEY and not self._apply_standing(offset, key, value):
                 return
         except Fault:
             self._unreadable.add(key)
         else:
             self._unreadable.discard(key)
 
-    def _apply_standing(self, ref: bytes, value: bytes | None) -> bool:
+    def _apply_standing(self, offset: int, ref: bytes, value: bytes | None) -> bool:
         """Return whether this is news.
 
         A relay that repeats itself may write again what an unreadable record has replaced: the task stays held.
@@ -70,7 +87,15 @@ class TaskState:
             return True
         if len(ref) != SUBJECT_REF_BYTES:
             raise BadRecord("a key of consent that is no subject ref")
-        return self.standings.put(ref, value)
+        return self._erase(offset, ref, value) if is_erasure(value) else self.standings.put(ref, value)
+
+    def _erase(self, offset: int, ref: bytes, value: bytes) -> bool:
+        """Forget at once, and note whom to tell, unless the transaction that told them is committed already."""
+        erasure = decode_erasure(value)
+        news = self.standings.erase(ref, erasure.revision)
+        if news and offset >= self.told:
+            self.erased.append(Erased(offset=offset, ref=ref, erasure=erasure))
+        return news
 
     def load_mark(self, key: bytes | None, value: bytes | None) -> None:
         """Take in a record of `marks[i]`, which only this task's transactions wrote. Raises `BadRecord`."""
@@ -81,5 +106,6 @@ class TaskState:
     def settle(self, *, decided: int, fenced: int, moved: Mapping[bytes, Mark]) -> None:
         """Take over what a transaction committed."""
         self.decided = decided
-        self.fenced = fenced
+        self.fenced = self.told = fenced
+        self.erased = [e for e in self.erased if e.offset >= fenced]
         self.marks.update(moved)

@@ -12,6 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 
 from passerelle.gate.calls import repeat, send
 from passerelle.gate.judge import COMPONENT, Grounds, Judged, Record, judge
+from passerelle.gate.notices import notices
 from passerelle.gate.state import TaskState
 from passerelle.pseudonyms import Keyring
 from passerelle_consent.wire import FenceMark, encode_decisions, encode_fence, encode_mark
@@ -73,6 +74,7 @@ class Task:
             self.release(judged)
         if applied > self.state.fenced:
             self.mark_fence(applied)
+        self.notify(applied)
         decided = records[-1].offset + 1 if records else self.state.decided
         self.send_offsets(self.offsets_to_commit(decided, applied))
         self.commit()
@@ -108,6 +110,12 @@ class Task:
             send(producer, MARKS, encode_mark(mark), key=source, partition=partition)
         for letter in judged.dead_letters:
             send(producer, dead_letter(COMPONENT), letter.encode(), key=None, partition=DEAD_LETTER_PARTITION)
+
+    def notify(self, applied: int) -> None:
+        """Tell recipients of erasures below ``applied``, in the transaction that commits that offset (GDPR Art. 19)."""
+        erased = [e for e in self.state.erased if e.offset < applied]
+        for topic, key, value, headers in notices(erased, self._keyring):
+            send(self.producer, topic, value, key=key, partition=self.state.partition, headers=headers)
 
     def mark_fence(self, applied: int) -> None:
         """Tell `fence[i]`, in the same transaction, how far consent is applied: the acknowledgement waits for this."""

@@ -4,7 +4,16 @@ import pytest
 
 from passerelle.gate.policy import compile_policy, policy_reader
 from passerelle.gate.state import TaskState
-from passerelle_consent.wire import POLICY_KEY, BadRecord, Mark, encode_mark, encode_standing
+from passerelle_consent.wire import (
+    POLICY_KEY,
+    ROLL_KEY,
+    BadRecord,
+    Erasure,
+    Mark,
+    encode_erasure,
+    encode_mark,
+    encode_standing,
+)
 from passerelle_schemas.faults import Fault
 from unit.gate.town import ANN, BUNDLE, POLICY, RECIPIENTS
 from unit.policy.city import NOW_MS, stance, standing
@@ -74,6 +83,49 @@ def test_an_erased_subject_is_forgotten(state):
     state.apply_consent(0, ANN, GIVEN)
     state.apply_consent(1, ANN, None)
     assert ANN not in state.standings
+
+
+def erasure(revision=5):
+    return encode_erasure(Erasure(id=b"e" * 16, revision=revision, at_ms=NOW_MS, departments=("schools",)))
+
+
+def test_a_standing_that_is_sent_again_does_not_bring_an_erased_subject_back(state):
+    given = encode_standing(standing(stance("phone", "given"), revision=4))
+    state.apply_consent(0, ANN, given)
+    state.apply_consent(1, ANN, erasure())
+    state.apply_consent(2, ANN, given)
+    assert not state.standings.at(ANN, NOW_MS).linked
+    state.apply_consent(3, ANN, None)
+    state.apply_consent(4, ANN, encode_standing(standing(revision=1)))
+    assert state.standings.at(ANN, NOW_MS).standing.linked
+
+
+def test_recipients_are_told_of_an_erasure_once(state):
+    state.apply_consent(0, ANN, erasure())
+    state.apply_consent(1, ANN, erasure())  # the relay repeats itself
+    assert [(e.offset, e.ref, e.erasure.departments) for e in state.erased] == [(0, ANN, ("schools",))]
+    state.settle(decided=0, fenced=2, moved={})
+    state.apply_consent(2, ANN, erasure())
+    assert state.erased == []
+
+
+def test_who_takes_over_tells_what_the_last_owner_did_not_commit(state):
+    state.told = 1
+    state.apply_consent(0, ANN, erasure())
+    state.apply_consent(1, b"bob-subject-ref!", erasure())
+    assert [e.ref for e in state.erased] == [b"bob-subject-ref!"]
+
+
+def test_a_record_that_says_nothing_is_passed_over(state):
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    state.apply_consent(1, ROLL_KEY, None)
+    assert (state.held, state.applied, len(state.standings)) == (None, 2, 0)
+
+
+def test_an_erasure_that_cannot_be_read_holds(state):
+    state.apply_consent(0, POLICY_KEY, PACKED)
+    state.apply_consent(1, ANN, erasure() + b"\0")
+    assert state.held == "unreadable-standing"
 
 
 def test_a_policy_that_is_taken_away_holds(state):

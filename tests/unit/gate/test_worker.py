@@ -11,10 +11,12 @@ from passerelle.gate.policy import policy_reader
 from passerelle.gate.worker import GaveUp, Worker
 from passerelle_consent.wire import (
     POLICY_KEY,
+    Erasure,
     Mark,
     decode_decisions,
     decode_fence,
     decode_mark,
+    encode_erasure,
     encode_mark,
     encode_standing,
     mark_key,
@@ -115,6 +117,56 @@ def test_a_proposal_becomes_a_delivery_a_decision_and_a_mark_in_one_transaction(
     assert [d.verdict for d in decided(broker)] == ["redact"]
     assert [decode_mark(v) for v in broker.values("marks", 0)] == [Mark(offset=0, n=0)]
     assert broker.logs["inbox.schools", 0][0].key() == KEYRING.pseudonym("schools", ANN)
+
+
+def erase(broker, partition=0, departments=("schools", "police", "dissolved")):
+    erasure = Erasure(id=b"e" * 16, revision=9, at_ms=1_790_000_000_000, departments=departments)
+    broker.write("consent", partition, ANN, encode_erasure(erasure))
+
+
+def test_recipients_are_told_of_an_erasure_in_the_transaction_that_commits_its_offset(broker, worker):
+    owning(broker, worker, 0)
+    propose(broker, 0)
+    worker.round()
+    erase(broker)
+    broker.journal.clear()
+    rounds(worker, 3)
+    assert [e[2] if e[0] == "produce" else e[0] for e in broker.journal if e[0] != "seek"] == [
+        "begin",
+        "fence",
+        "inbox.schools",
+        "inbox.police",
+        "send-offsets",
+        "commit",
+    ]
+    for department in ("schools", "police"):
+        notice = broker.logs[f"inbox.{department}", 0][-1]
+        assert (notice.key(), notice.value()) == (KEYRING.pseudonym(department, ANN), b"")
+        said = dict(notice.headers())
+        assert said["ce_id"] == (b"e" * 16).hex().encode()
+        assert said["ce_type"] == b"passerelle.subject-erased.v1"
+        assert said["ce_time"] == b"2026-09-21T14:13:20.000Z"
+
+
+@pytest.mark.parametrize("failing_call", ["produce", "send-offsets", "commit"])
+def test_a_notice_that_was_not_committed_is_written_by_whoever_takes_over(broker, worker, failing_call):
+    owning(broker, worker, 0)
+    erase(broker)
+    broker.fail(failing_call, 0, failing(KafkaError._STATE))
+    rounds(worker, 4)
+    assert len(broker.logs["inbox.schools", 0]) == 1
+    owning(broker, worker, 0)  # taken over again: it is committed, so it is not written again
+    worker.round()
+    assert len(broker.producers) == 3
+    assert len(broker.logs["inbox.schools", 0]) == 1
+
+
+def test_an_erased_subject_is_unknown_from_then_on(broker, worker):
+    erase(broker)
+    propose(broker, 0)
+    owning(broker, worker, 0)
+    rounds(worker, 2)
+    assert [d.reason for d in decided(broker)] == ["unknown-subject"]
 
 
 def test_every_transaction_commits_both_offsets_under_the_captured_generation(broker, worker):

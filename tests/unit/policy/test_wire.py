@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from passerelle_consent import wire
 from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.policy.scan import scan
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 
 ids = st.binary(min_size=16, max_size=16)
@@ -81,6 +82,21 @@ def test_decisions_round_trip(made, policy):
     assert [wire.decode_decisions(v) for v in wire.encode_decisions(batch)] == [batch]
 
 
+@given(st.builds(wire.Erasure, id=ids, revision=times, at_ms=times, departments=refs))
+def test_erasure_round_trips_and_is_no_standing(erasure):
+    value = wire.encode_erasure(erasure)
+    assert wire.decode_erasure(value) == erasure
+    assert wire.is_erasure(value)
+    assert scan(value) is None
+    with pytest.raises(wire.BadRecord):
+        wire.decode_standing(value)
+
+
+@given(standings)
+def test_no_standing_is_taken_for_an_erasure(standing):
+    assert not wire.is_erasure(wire.encode_standing(standing))
+
+
 @given(origins)
 def test_origin_round_trips(origin):
     assert wire.Origin.parse(origin.text()) == origin
@@ -115,7 +131,14 @@ def test_an_origin_that_would_not_fit_is_refused(text):
 
 @pytest.mark.parametrize(
     "decode",
-    [wire.decode_standing, wire.decode_journal, wire.decode_decisions, wire.decode_fence, wire.decode_mark],
+    [
+        wire.decode_standing,
+        wire.decode_erasure,
+        wire.decode_journal,
+        wire.decode_decisions,
+        wire.decode_fence,
+        wire.decode_mark,
+    ],
 )
 @given(st.binary(max_size=60))
 def test_garbage_is_refused(decode, garbage):
@@ -123,7 +146,7 @@ def test_garbage_is_refused(decode, garbage):
         decode(garbage)
     except wire.BadRecord:
         return
-    assert garbage[:1] == wire.VERSION
+    assert garbage[:1] in (wire.VERSION, wire.ERASURE_VERSION)
 
 
 @pytest.mark.parametrize("tail", [b"", b"\0"])
