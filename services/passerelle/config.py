@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,11 @@ class Settings:
     home: Home
     manifest_path: Path
     bootstrap: str | None = None
+    consent_store: str | None = field(default=None, repr=False)  # it may hold a password
+
+    def consent_store_url(self) -> str:
+        """PASSERELLE_CONSENT_STORE (`postgresql+psycopg://…`), else a SQLite file in this home."""
+        return self.consent_store or f"sqlite:///{self.home.store / 'consent.db'}"
 
     def bootstrap_servers(self) -> str:
         """PASSERELLE_BOOTSTRAP, else the broker that this home started. Raises `ConfigFault`."""
@@ -118,9 +123,10 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME, PASSERELLE_MANIFEST and PASSERELLE_BOOTSTRAP."""
+    """Read PASSERELLE_HOME, PASSERELLE_MANIFEST, PASSERELLE_BOOTSTRAP and PASSERELLE_CONSENT_STORE."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST", "deploy/city.yaml")).absolute(),
         bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
+        consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
     )

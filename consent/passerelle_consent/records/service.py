@@ -16,12 +16,13 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Standing
 from passerelle_consent.records import changes, fence, links, policy_book, sql, standings
 from passerelle_consent.records.changes import Asked, Change
+from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
 from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import Clock, Connect, FenceConsumer, IdentityRegister, NewId, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.relay import Relay, Settled
-from passerelle_consent.records.store import Script, Store
+from passerelle_consent.records.store import Store
 
 T = TypeVar("T")
 
@@ -105,6 +106,7 @@ class Records:
         for row in await p.store.read(lambda conn: conn.execute(sql.TAKING_EFFECT).all()):
             self._fence.expect(row.consent_partition, row.consent_offset, row.id)
         _log.info("policy", digest=p.bundle.digest.hex(), published=published, taking_effect=self._fence.waiting)
+        self._run(p.store.held(), "store")
         self._run(self._relay.run(), RELAY)
         self._run(fence.follow(p.fence_consumer, self._fence), "fence-reader")
         self._run(self._acknowledge(), "acknowledger")

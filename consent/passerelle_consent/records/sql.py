@@ -1,5 +1,8 @@
 """Every table and statement of the consent service. Portable: SQLite (WAL) embedded, PostgreSQL in production.
 
+A table added here is added to `migrations` too; a test compares. Scripts run one after the other, on both databases
+(`store`), so no statement locks a row.
+
 Who writes what: one transaction holds a change, the new standing, and the outbox rows that tell of both, so that
 either all of it happened or none. The relay deletes an outbox row once the broker has it, in the transaction that
 notes where it stands; nothing else deletes one.
@@ -121,11 +124,8 @@ published_agreements = sa.Table("published_agreements", metadata, sa.Column("ref
 
 # --- the subject -----------------------------------------------------------------------------------------------------
 
-# FOR UPDATE: on PostgreSQL two changes of one subject queue here, so that outbox ids follow revisions.
-SUBJECT: sa.Select[Any] = (
-    sa.select(subjects.c.revision, subjects.c.restricted_since_ms)
-    .where(subjects.c.ref == sa.bindparam("ref"))
-    .with_for_update()
+SUBJECT: sa.Select[Any] = sa.select(subjects.c.revision, subjects.c.restricted_since_ms).where(
+    subjects.c.ref == sa.bindparam("ref")
 )
 STANCES: sa.Select[Any] = sa.select(stances).where(stances.c.ref == sa.bindparam("ref")).order_by(stances.c.agreement)
 OVERRIDES: sa.Select[Any] = (

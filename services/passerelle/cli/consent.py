@@ -144,7 +144,7 @@ def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
 
     manifest = clients.manifest
     return Parts(
-        store=Store(f"sqlite:///{here.home.store / 'consent.db'}"),
+        store=Store(here.consent_store_url()),
         bundle=manifest.policy_bundle(),
         register=Register(manifest.city_key(here.home), manifest.keyring(here.home)),
         connect=clients.connect,

@@ -1,0 +1,99 @@
+"""The tables of the first release. Columns stand here in the words of `sql`, which a test compares."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_ID = sa.LargeBinary(16)
+_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_MS = sa.BigInteger()
+
+
+def upgrade() -> None:
+    """Make every table. There is no way down: a store that may be needed as evidence is restored from a backup."""
+    op.create_table(
+        "subjects",
+        sa.Column("ref", _ID, primary_key=True),
+        sa.Column("linked_at_ms", _MS, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("restricted_since_ms", _MS),
+    )
+    op.create_table(
+        "links",
+        sa.Column("ref", _ID, primary_key=True),
+        sa.Column("department", sa.Text, primary_key=True),
+        sa.Column("at_ms", _MS, nullable=False),
+    )
+    op.create_table(
+        "stances",
+        sa.Column("ref", _ID, primary_key=True),
+        sa.Column("agreement", sa.Text, primary_key=True),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("notice", sa.Integer),
+        sa.Column("at_ms", _MS, nullable=False),
+        sa.Column("until_ms", _MS),
+        sa.Column("by", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "overrides",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("until_ms", _MS, nullable=False),
+        sa.Column("officer", sa.Text, nullable=False),
+        sa.Column("reason_code", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "changes",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("agreement", sa.Text),
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("notice", sa.Integer),
+        sa.Column("by", sa.Text, nullable=False),
+        sa.Column("department", sa.Text, nullable=False),
+        sa.Column("principal", sa.Text, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("at_ms", _MS, nullable=False),
+        sa.Column("fenced", sa.Boolean, nullable=False),
+        sa.Column("consent_partition", sa.Integer, nullable=False),
+        sa.Column("consent_offset", sa.BigInteger),
+        sa.Column("acknowledged_at_ms", _MS),
+    )
+    op.create_index(
+        "changes_taking_effect",
+        "changes",
+        ["id"],
+        sqlite_where=sa.text("acknowledged_at_ms IS NULL"),
+        postgresql_where=sa.text("acknowledged_at_ms IS NULL"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+        sa.Column("topic", sa.Text, nullable=False),
+        sa.Column("partition", sa.Integer, nullable=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("settles", _ID),
+        sa.Column("fenced", sa.Boolean, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "idempotency",
+        sa.Column("principal", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("request", sa.LargeBinary(32), nullable=False),
+        sa.Column("change", _ID, nullable=False),
+        sa.Column("at_ms", _MS, nullable=False, index=True),
+    )
+    op.create_table(
+        "policies",
+        sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("at_ms", _MS, nullable=False),
+    )
+    op.create_table("published_agreements", sa.Column("ref", sa.Text, primary_key=True))

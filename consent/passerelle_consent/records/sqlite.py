@@ -1,0 +1,107 @@
+"""SQLite, embedded: the store of a city that has no database server, and of every demonstration.
+
+The scripts run on the event loop, since each is below a millisecond of work on pages that SQLite holds, and a thread's
+hand-overs would cost more; only the commit, which waits for the disk, goes to a thread.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from passerelle_consent.records.database import Script, StoreFault, T, cannot_open, migrate, outcomes
+
+BUSY_MS = 500
+"""How long SQLite waits for another process's lock (an operator with a shell on the file) before it gives up. Requests
+wait with it, so it is short: they are told to come again."""
+
+
+class SQLite:
+    """A `Database` in one file."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._engine = sa.create_engine(url)
+        sa.event.listen(self._engine, "connect", _tune)
+        sa.event.listen(self._engine, "begin", _begin)
+        self._lock = _SoleUse(url)
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-commit")
+
+    async def open(self) -> None:
+        """Take the file, and bring its tables to the newest revision. Raises `StoreFault`."""
+        self._lock.take()
+        where = self._engine.url.database
+        try:
+            with self._engine.connect() as conn:
+                migrate(conn, where)
+        except sa.exc.SQLAlchemyError as exc:
+            raise cannot_open(exc, where) from None
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        self._disk.shutdown()
+        self._engine.dispose()
+        self._lock.release()
+
+    async def read(self, script: Script[T]) -> T:
+        """Run a script that writes nothing."""
+        with self._engine.connect() as conn:
+            return script(conn)
+
+    async def transact(self, scripts: Sequence[Script[Any]]) -> list[Any]:
+        """Run scripts, then wait for the disk."""
+        with self._engine.connect() as conn:
+            done = outcomes(conn, scripts)
+            await asyncio.get_running_loop().run_in_executor(self._disk, conn.commit)
+            return done
+
+    async def held(self) -> None:
+        """Wait for ever: the lock goes with the process."""
+        await asyncio.get_running_loop().create_future()
+
+
+def _tune(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy says BEGIN and SAVEPOINT, not the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+class _SoleUse:
+    """A lock of the operating system on `<store>.lock`: one process serves one SQLite store.
+
+    A lease that ends by the clock would let a process that was stopped and continued send old standings after a new
+    one took over. This lock is held as long as the process lives, stopped or not, and goes with it.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        on_disk = url.database not in (None, "", ":memory:")
+        self._path = Path(f"{url.database}.lock") if on_disk else None
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise StoreFault(
+                "another process serves this store", where=str(self._path), hint="stop that one first"
+            ) from None
+        except OSError as exc:
+            raise StoreFault(f"cannot be opened: {exc.strerror}", where=str(self._path)) from None
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
