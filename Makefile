@@ -29,10 +29,10 @@ check: setup  ## format, lint, types, imports, unit tests: under a minute
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pytest -q -n auto -m "not slow" tests/unit tests/contract
+	@$(BIN)/pytest -q -n auto -m "not slow and not postgresql" tests/unit tests/contract
 
-test: check  ## all tests, on a real broker
-	@$(BIN)/pytest -q -n auto -m slow tests/unit
+test: check  ## all tests, on a real broker and PostgreSQL
+	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit
 	@$(BIN)/pytest tests/integration tests/faults
 
 format: setup  ## put the code in its form

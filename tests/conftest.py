@@ -10,6 +10,7 @@ from passerelle.city.apply import City
 from passerelle.city.broker import TEST_SETTINGS, Broker
 from passerelle.city.manifest import Manifest
 from passerelle.config import Home, KafkaAccess, Settings
+from postgresql import PACKAGE, Server, binaries, serving
 
 PROJECT = Path(__file__).parent.parent
 KAFKA_DIR = PROJECT / "deploy/kafka"
@@ -62,3 +63,13 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
         last = Broker.find(home)
         if last is not None:
             last.down()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server for the whole run; each test makes a database of its own on it."""
+    found = binaries()
+    if found is None:
+        pytest.skip(f"PostgreSQL is not installed: apt-get install {PACKAGE}")
+    with serving(found) as server:
+        yield server

@@ -31,8 +31,8 @@ READERS = 4
 ATTEMPTS = 3
 """Of a transaction that met an operator's or a report's locks the wrong way round. Our own never meet each other."""
 
-AGAIN = frozenset({"40001", "40P01"})
-"""SQLSTATE: serialization_failure, deadlock_detected. Nothing was changed; the same may go well the next time."""
+AGAIN = frozenset({"40001", "40P01", "55P03"})
+"""SQLSTATE: serialization_failure, deadlock_detected, lock_not_available. The next attempt may pass."""
 
 WATCH_S = 1.0
 """How often a session that rests is asked whether it is still there."""
@@ -111,8 +111,12 @@ class PostgreSQL:
         if not taken:
             session.close()
             raise StoreFault("another process serves this store", where=self._where, hint="stop that one first")
-        migrate(session, self._where)
         self._session = session
+        try:
+            migrate(session, self._where)
+        except StoreFault:
+            self._leave()
+            raise
 
     def _leave(self) -> None:
         session, self._session = self._session, None

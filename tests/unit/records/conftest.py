@@ -13,18 +13,26 @@ def _plain_logs():
     structlog.reset_defaults()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def store_url(request, tmp_path):
+    """An empty store: every test that asks for a city runs on both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/consent.db"
+    return request.getfixturevalue("postgresql").database()
+
+
 @pytest.fixture
-async def city(tmp_path):
-    city = City(tmp_path)
+async def city(store_url):
+    city = City(store_url)
     await city.up()
     yield city
     await city.down()
 
 
 @pytest.fixture
-async def slow_city(tmp_path):
+async def slow_city(store_url):
     """Nobody applies anything until the test says so, and requests have no patience at all."""
-    city = City(tmp_path, patience_s=0, diligent=False)
+    city = City(store_url, patience_s=0, diligent=False)
     await city.up()
     yield city
     await city.down()

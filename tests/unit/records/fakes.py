@@ -208,9 +208,9 @@ TOKENS = {
 
 @dataclass
 class City:
-    """One consent service and what surrounds it. `up` again on the same folder is a restart."""
+    """One consent service and what surrounds it. `up` again on the same store is a restart."""
 
-    folder: object
+    store_url: str
     patience_s: float = 5.0
     agreements: list = field(default_factory=lambda: list(AGREEMENTS))
     diligent: bool = True
@@ -222,7 +222,7 @@ class City:
 
     async def up(self):
         self.gate = Gate(self.broker, diligent=self.diligent)
-        self.store = Store(f"sqlite:///{self.folder}/consent.db")
+        self.store = Store(self.store_url)
         self.records = Records(
             Parts(
                 store=self.store,

@@ -12,8 +12,8 @@ from passerelle_consent.wire import JournalType
 from unit.records.fakes import AGREEMENTS, PARTITIONS, START_MS, City, agreement, until
 
 
-async def test_the_policy_is_published_on_each_partition_with_its_agreements(tmp_path):
-    city = City(tmp_path)
+async def test_the_policy_is_published_on_each_partition_with_its_agreements(store_url):
+    city = City(store_url)
     await city.up()
     await until(lambda: len(city.broker.journal()) == 1 + len(AGREEMENTS))
     assert [r.partition for r in city.broker.policies()] == list(range(PARTITIONS))
@@ -24,8 +24,8 @@ async def test_the_policy_is_published_on_each_partition_with_its_agreements(tmp
     await city.down()
 
 
-async def test_the_same_policy_is_not_published_twice_and_a_new_one_is(tmp_path):
-    city = City(tmp_path)
+async def test_the_same_policy_is_not_published_twice_and_a_new_one_is(store_url):
+    city = City(store_url)
     await city.up()
     await until(lambda: len(city.broker.journal()) == 1 + len(AGREEMENTS))
     await city.down()

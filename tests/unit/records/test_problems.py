@@ -1,11 +1,10 @@
 """Every way to be refused, each with its own problem type; and nothing is changed by it."""
 
-import asyncio
 import json
 
 import pytest
 
-from unit.records.fakes import City, identity
+from unit.records.fakes import identity
 
 URN = "urn:passerelle:problem:"
 SUBJECT = "0" * 32
@@ -259,25 +258,6 @@ async def test_a_bug_says_nothing_about_itself(untouched, monkeypatch):
     answer = await untouched.call("POST", "/v1/links", body)
     assert slug(answer) == (500, "internal")
     assert "yxwvut" not in answer.text
-
-
-async def test_a_store_that_fails_changes_nothing_and_says_so(tmp_path):
-    city = City(tmp_path)
-    await city.up()
-    (pseudonym,) = await city.link("Durand")
-    await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA max_page_count = 1"))
-    pages = await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA page_count").scalar())
-    await city.store.write(lambda conn: conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
-    answers = [await city.say("give", pseudonym)]
-    while answers[-1].status_code == 200 and len(answers) < 300:
-        answers += await asyncio.gather(*(city.say("give", pseudonym) for _ in range(20)))
-    full = [a for a in answers if a.status_code == 503]
-    assert full
-    assert slug(full[0]) == (503, "store-unavailable")
-    revisions = [s.revision for s in city.broker.standings(city.ref(pseudonym))]
-    assert revisions == list(range(1, len(revisions) + 1))
-    assert len(revisions) == 1 + len(answers) - len(full)
-    await city.down()
 
 
 def test_every_problem_has_a_name_of_its_own():

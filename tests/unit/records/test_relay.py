@@ -96,8 +96,8 @@ async def test_a_record_whose_place_the_broker_forgot_is_sent_anew(city, no_back
     assert [decode_standing(r.value).revision for r in records] == [1, 2, 2]
 
 
-async def test_a_batch_is_bounded(tmp_path):
-    city = City(tmp_path)
+async def test_a_batch_is_bounded(store_url):
+    city = City(store_url)
     await city.up()
     await city.link(*(f"N{i}" for i in range(900)))
     assert len(city.broker.of("consent.journal")) == 900 + 1 + len(city.agreements)
@@ -106,8 +106,8 @@ async def test_a_batch_is_bounded(tmp_path):
     await city.down()
 
 
-async def test_a_crash_between_commit_and_relay_loses_nothing_and_keeps_order(tmp_path):
-    city = City(tmp_path, patience_s=0)
+async def test_a_crash_between_commit_and_relay_loses_nothing_and_keeps_order(store_url):
+    city = City(store_url, patience_s=0)
     city.broker.silent = True
     await city.up()
     pseudonyms = await city.link("Durand", "Petit")
@@ -126,13 +126,13 @@ async def test_a_crash_between_commit_and_relay_loses_nothing_and_keeps_order(tm
     await city.down()
 
 
-async def test_a_crash_between_the_broker_and_the_store_repeats_and_keeps_order(tmp_path, monkeypatch):
+async def test_a_crash_between_the_broker_and_the_store_repeats_and_keeps_order(store_url, monkeypatch):
     from passerelle_consent.records.relay import Relay
 
     async def never(*_):
         await asyncio.Event().wait()
 
-    city = City(tmp_path, patience_s=0, diligent=False)
+    city = City(store_url, patience_s=0, diligent=False)
     with monkeypatch.context() as before:
         before.setattr(Relay, "_note", never)
         await city.up()
@@ -152,8 +152,8 @@ async def test_a_crash_between_the_broker_and_the_store_repeats_and_keeps_order(
     await city.down()
 
 
-async def test_what_had_not_taken_effect_is_waited_for_again_after_a_restart(tmp_path):
-    city = City(tmp_path, patience_s=0, diligent=False)
+async def test_what_had_not_taken_effect_is_waited_for_again_after_a_restart(store_url):
+    city = City(store_url, patience_s=0, diligent=False)
     await city.up()
     (pseudonym,) = await city.link("Durand")
     await city.say("give", pseudonym)
@@ -185,8 +185,8 @@ async def test_a_request_that_is_given_up_is_carried_out_all_the_same(slow_city)
     await until(lambda: len(city.broker.standings(city.ref(pseudonym))) == 3)
 
 
-async def test_two_processes_cannot_serve_one_store(city, tmp_path):
+async def test_two_processes_cannot_serve_one_store(city, store_url):
     from passerelle_consent.records.store import Store, StoreFault
 
     with pytest.raises(StoreFault, match="another process serves this store"):
-        await Store(f"sqlite:///{tmp_path}/consent.db").open()
+        await Store(store_url).open()

@@ -1,0 +1,104 @@
+"""A PostgreSQL server from the installed binaries, for tests and benches: a folder and a Unix socket of its own."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+PACKAGE = "postgresql"
+OWNER = "passerelle"
+START_S_MAX = 60.0
+STOP_S_MAX = 30.0
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=256MB")
+"""For tests, which crash processes and never the machine. A bench waits for the disk."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `database` makes an empty database and returns its URL."""
+
+    folder: Path
+    process: subprocess.Popen
+    numbers: count
+
+    def database(self) -> str:
+        name = f"test_{next(self.numbers)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return f"postgresql+psycopg://{OWNER}@/{name}?host={self.folder}"
+
+    def sql(self, statement: str, database: str = "postgres") -> list:
+        """Run one statement as an operator would, and commit."""
+        with psycopg.connect(self.conninfo(database), autocommit=True) as conn:
+            found = conn.execute(statement)
+            return found.fetchall() if found.description else []
+
+    def conninfo(self, database: str) -> str:
+        return f"host={self.folder} user={OWNER} dbname={database}"
+
+
+def binaries() -> Path | None:
+    """The newest of those that Debian installs beside each other, or what is on the path."""
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        return Path(on_path).resolve().parent
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def serving(bin_folder: Path, *, durable: bool = False) -> Iterator[Server]:
+    """Run a server while the block lasts. It refuses to run as root: then an unprivileged user runs it."""
+    user = _unprivileged() if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    if user is not None:
+        shutil.chown(folder, user)
+    try:
+        initdb = [bin_folder / "initdb", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*initdb, "--locale=C"], check=True, capture_output=True, user=user, cwd=folder)
+        settings = ("listen_addresses=", f"unix_socket_directories={folder}", *(() if durable else FAST))
+        options = [word for setting in settings for word in ("-c", setting)]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [bin_folder / "postgres", "-D", folder / "data", *options],
+                stdout=log,
+                stderr=log,
+                user=user,
+                cwd=folder,
+            )
+        server = Server(folder, process, count(1))
+        try:
+            _wait(server)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # ends sessions that tests left open, then stops
+            process.wait(STOP_S_MAX)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _unprivileged() -> str:
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _wait(server: Server) -> None:
+    end = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            server.sql("SELECT 1")
+        except psycopg.OperationalError:
+            if server.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError((server.folder / "log").read_text()) from None
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,91 @@
+"""The store on both databases: its tables come from the migrations, and what it cannot do changes nothing."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
+from alembic.runtime.migration import MigrationContext
+
+from passerelle_consent.records import sql
+from passerelle_consent.records.database import StoreFault
+from passerelle_consent.records.store import Store
+from unit.records.fakes import City
+
+REVISIONS = "records/migrations/versions"
+
+
+async def migrated(url):
+    store = Store(url)
+    await store.open()
+    await store.close()
+    return sa.create_engine(url)
+
+
+async def test_the_migrations_make_the_tables_that_the_statements_are_about(store_url):
+    engine = await migrated(store_url)
+    with engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_server_default": True})
+        if compare_metadata(context, sql.metadata):
+            missing = render_python_code(produce_migrations(context, sql.metadata).upgrade_ops)
+            pytest.fail(f"add what `sql` has to the newest revision in {REVISIONS}:\n{missing}")
+    engine.dispose()
+
+
+async def test_the_tables_are_the_same_to_the_letter(tmp_path):
+    """Alembic compares neither the conditions of partial indexes nor the order of a key's columns."""
+    made, directly = await migrated(f"sqlite:///{tmp_path}/made.db"), sa.create_engine("sqlite://")
+    sql.metadata.create_all(directly)
+    assert schema(made) == schema(directly)
+    made.dispose()
+
+
+def schema(engine):
+    with engine.connect() as conn:
+        rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    return {name: " ".join(text.split()) for name, text in rows if name != "alembic_version"}
+
+
+async def test_a_store_opened_again_is_left_as_it_is(store_url):
+    (await migrated(store_url)).dispose()
+    engine = await migrated(store_url)
+    with engine.connect() as conn:
+        assert MigrationContext.configure(conn).get_current_heads() == ("0001",)
+    engine.dispose()
+
+
+async def test_a_store_of_a_later_release_is_refused(store_url):
+    engine = await migrated(store_url)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
+    store = Store(store_url)
+    with pytest.raises(StoreFault, match="made by a later release \\(revision 0999\\)"):
+        await store.open()
+    await store.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["mysql://consent:secret@host/db", "secret"])
+def test_another_database_is_refused_without_its_url(url):
+    with pytest.raises(StoreFault) as refused:
+        Store(url)
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
+    city = City(f"sqlite:///{tmp_path}/consent.db")
+    await city.up()
+    (pseudonym,) = await city.link("Durand")
+    await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA max_page_count = 1"))
+    pages = await city.store.write(lambda conn: conn.exec_driver_sql("PRAGMA page_count").scalar())
+    await city.store.write(lambda conn: conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
+    answers = [await city.say("give", pseudonym)]
+    while answers[-1].status_code == 200 and len(answers) < 300:
+        answers += await asyncio.gather(*(city.say("give", pseudonym) for _ in range(20)))
+    full = [a for a in answers if a.status_code == 503]
+    assert full
+    assert full[0].json()["type"].endswith("store-unavailable")
+    revisions = [s.revision for s in city.broker.standings(city.ref(pseudonym))]
+    assert revisions == list(range(1, len(revisions) + 1))
+    assert len(revisions) == 1 + len(answers) - len(full)
+    await city.down()
