@@ -70,13 +70,17 @@ class PostgreSQL:
 
     async def open(self) -> None:
         """Take the database, and bring its tables to the newest revision. Raises `StoreFault`."""
-        await self._on(self._writer, self._take)
+        try:
+            await self._on(self._writer, self._take)
+        except StoreFault:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """End every session; the lock goes with the one that writes."""
-        await self._on(self._writer, self._leave)
         self._writer.shutdown()
         self._readers.shutdown()
+        self._leave()
         self._engine.dispose()
 
     async def read(self, script: Script[T]) -> T:
@@ -103,20 +107,14 @@ class PostgreSQL:
 
     def _take(self) -> None:
         try:
-            session = self._engine.connect()
-            taken = session.execute(TAKE).scalar_one()
-            session.commit()
+            self._session = self._engine.connect()
+            taken = self._session.execute(TAKE).scalar_one()
+            self._session.commit()
         except sa.exc.SQLAlchemyError as exc:
             raise cannot_open(exc, self._where) from None
         if not taken:
-            session.close()
             raise StoreFault("another process serves this store", where=self._where, hint="stop that one first")
-        self._session = session
-        try:
-            migrate(session, self._where)
-        except StoreFault:
-            self._leave()
-            raise
+        migrate(self._session, self._where)
 
     def _leave(self) -> None:
         session, self._session = self._session, None

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from passerelle_consent.records import problems, sql
-from passerelle_consent.records.database import StoreLost
+from passerelle_consent.records.database import StoreFault, StoreLost
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.store import Store
 from unit.records.fakes import City, until
@@ -53,11 +53,25 @@ def end_session(operator):
     operator.rollback()
 
 
+async def opened(url):
+    """A store of another process, as soon as the server has seen the last one's end."""
+    async with asyncio.timeout(A_S_MAX):
+        while True:
+            store = Store(url)
+            try:
+                await store.open()
+            except StoreFault:
+                await asyncio.sleep(0.01)
+            else:
+                return store
+
+
 async def topics(store):
     return [row.topic for row in await store.read(lambda conn: conn.execute(sql.UNSENT, {"batch": 9}).all())]
 
 
-async def test_a_service_that_lost_its_session_sends_no_more_and_ends(url, operator):
+async def test_a_service_that_lost_its_session_sends_no_more_and_ends(url, operator, monkeypatch):
+    monkeypatch.setattr("passerelle_consent.records.service.DRAIN_S", 0.1)
     city = City(url, patience_s=0)
     await city.up()
     (pseudonym,) = await city.link("Durand")
@@ -90,14 +104,7 @@ async def test_what_a_lost_session_had_open_is_undone_before_another_process_tak
     writing = asyncio.create_task(store.write(slow))
     await asyncio.to_thread(written.wait, A_S_MAX)
     end_session(operator)
-    second = Store(url)
-    async with asyncio.timeout(A_S_MAX):
-        while True:
-            try:
-                await second.open()
-                break
-            except Exception:  # noqa: BLE001 - the first session is not quite gone
-                await asyncio.sleep(0.01)
+    second = await opened(url)
     await second.write(outbox_row("of the second"))
     go_on.set()
     with pytest.raises(Problem) as refused:
@@ -161,8 +168,6 @@ async def test_a_table_that_an_operator_holds_is_an_answer_and_no_hang(store, op
 
 
 async def test_a_server_that_is_not_there_is_one_clear_fault(tmp_path):
-    from passerelle_consent.records.database import StoreFault
-
     store = Store(f"postgresql+psycopg://consent:secret@/db?host={tmp_path}")
     with pytest.raises(StoreFault, match="cannot be opened") as refused:
         await store.open()
