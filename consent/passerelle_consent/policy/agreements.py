@@ -1,12 +1,13 @@
 """Agreements: the rule that lets one source share with one recipient for one purpose on one lawful basis."""
 
-from datetime import UTC, date, datetime, time
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from passerelle_consent.policy.days import end_ms, midnight_ms
 from passerelle_schemas.catalogue import TYPE, Text
 from passerelle_schemas.documents import Document, DocumentFault, load_all
 
@@ -90,11 +91,22 @@ class OwnVoice(_Document):
 class Consent(_Document):
     """How a consent is given under an agreement, where it is the basis (6-1-a)."""
 
-    valid_for: Duration | None = None
-    """How long it lasts; None: until it is withdrawn."""
+    valid_for: str | None = None
+    """How long it lasts, an ISO 8601 duration; None: until it is withdrawn."""
     guardians: Guardians = Guardians.ONE
     own_voice: OwnVoice | None = None
     """None: only a guardian speaks for a minor."""
+
+    @field_validator("valid_for")
+    @classmethod
+    def _is_a_period(cls, valid_for: str | None) -> str | None:
+        if valid_for is not None:
+            end_ms(0, valid_for)
+        return valid_for
+
+    def until_ms(self, at_ms: int) -> int | None:
+        """Return when a consent given at this instant is over; None when it is not by itself."""
+        return None if self.valid_for is None else end_ms(at_ms, self.valid_for)
 
 
 class Signature(_Document):
@@ -156,13 +168,9 @@ class Agreement(_Document):
 
     def span_ms(self) -> tuple[int, int | None]:
         """[first, end) of its validity, epoch milliseconds."""
-        first = _midnight_ms(self.in_force.from_)
+        first = midnight_ms(self.in_force.from_)
         until = self.in_force.until
-        return first, None if until is None else _midnight_ms(until) + 86_400_000
-
-
-def _midnight_ms(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp()) * 1000
+        return first, None if until is None else midnight_ms(until) + 86_400_000
 
 
 def load_agreements(folder: Path) -> list[Agreement]:
