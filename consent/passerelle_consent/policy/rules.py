@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
-from passerelle_consent.policy.agreements import Agreement, Basis
+from passerelle_consent.policy.agreements import Agreement, Basis, SubjectClass
 from passerelle_consent.policy.flows import Flow
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.documents import Location
@@ -30,6 +30,7 @@ def problems_of_agreement(agreement: Agreement, catalogue: Catalogue, public: Co
         parties = [d for d in (agreement.source, agreement.recipient) if d in public]
         if parties:
             yield ("basis",), NO_PUBLIC_TASK.format(parties[0])
+    yield from _problems_of_consent(agreement)
     for type_, coverage in agreement.events.items():
         if type_ not in catalogue:
             yield ("events", type_), f"no contract {type_}"
@@ -43,6 +44,20 @@ def problems_of_agreement(agreement: Agreement, catalogue: Catalogue, public: Co
                 yield at, f"{type_} has no such field"
             elif contract.classes[field] in SPECIAL_CLASSES and agreement.special_category is None:
                 yield at, f"is {contract.classes[field]} data: special_category must name its basis (GDPR Art. 9(2))"
+
+
+def _problems_of_consent(agreement: Agreement) -> Iterator[Problem]:
+    """Who may say yes is nothing to be guessed at: an agreement that needs a minor's consent says it."""
+    terms, minors = agreement.consent, SubjectClass.MINOR in agreement.subjects
+    if agreement.basis is not Basis.CONSENT:
+        if terms is not None:
+            yield ("consent",), f"is for agreements that rest on consent (6-1-a), not for {agreement.basis}"
+    elif minors and (terms is None or "guardians" not in terms.model_fields_set):
+        at = ("subjects",) if terms is None else ("consent",)
+        yield at, "for minors, consent.guardians must say whether one guardian gives it or both (GDPR Art. 8)"
+    elif not minors and terms is not None:
+        for name in sorted({"guardians", "own_voice"} & terms.model_fields_set):
+            yield ("consent", name), "is about minors, whom this agreement does not cover"
 
 
 def problems_of_special_flow(flow: Flow, agreements: dict[str, Agreement], catalogue: Catalogue) -> Iterator[Problem]:

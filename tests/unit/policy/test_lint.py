@@ -64,6 +64,8 @@ NO_NEED = (
 )
 NOTICE_EN = "  en: \"With your consent as parent or guardian, the nursery service learns of your child's birth"
 
+TERMS = "consent:\n  valid_for: P1Y\n  guardians: one\n"
+
 
 @pytest.mark.parametrize(
     ("file", "edit", "at", "said"),
@@ -78,6 +80,15 @@ NOTICE_EN = "  en: \"With your consent as parent or guardian, the nursery servic
         (NURSERY, (NOTICE_EN, '  de: "'), "notice:", "notice.en: Field required"),
         (NURSERY, ("      multiple:", "      several:"), "several:", "has no such field"),
         (NURSERY, ("birth-registered.v1:", "birth-announced.v1:"), "birth-announced.v1:", "no contract"),
+        (BADGE, ("review:", "consent: {valid_for: P1Y}\nreview:"), "consent:", "not for 6-1-d"),
+        (NURSERY, ("  guardians: one\n", ""), "consent:", "must say whether one guardian gives it or both"),
+        (NURSERY, (TERMS, ""), "subjects:", "must say whether one"),
+        (NURSERY, ("guardians: one", "guardians: some"), "guardians:", "should be 'one' or 'both'"),
+        (NURSERY, ("subjects: [minor]", "subjects: [adult]"), "guardians:", "is about minors"),
+        (NURSERY, ("valid_for: P1Y", "valid_for: one year"), "valid_for:", "is no duration"),
+        (NURSERY, ("valid_for: P1Y", "valid_for: P0D"), "valid_for:", "is no duration"),
+        (SCHOOLS, ('    law: "Loi n° 78-17 du 6 janvier 1978, article 45"\n', ""), "own_voice:", "law: Field required"),
+        (SCHOOLS, ("    age: 15", "    age: 18"), "age:", "should be less than 18"),
         (FLOW, ("  - birth-nursery@1", "  - birth-schools@1"), "agreements:", "is for schools, not nursery"),
     ],
 )
@@ -94,6 +105,7 @@ def test_what_is_not_said_or_not_allowed_is_refused(city, file, edit, at, said):
 def test_legitimate_interests_pass_where_it_is_no_public_task(city):
     words = "outside_public_tasks:\n  fr: Boutique du musée.\n  en: The museum's shop.\n"
     change(city / NURSERY, "basis: 6-1-a\n", f"basis: 6-1-f\n{words}")
+    change(city / NURSERY, TERMS, "")
     relock(city)
     assert checked(manifest(city)).agreements
 
