@@ -58,6 +58,8 @@ UNKNOWN_ACKNOWLEDGEMENT = ProblemType(
 UNKNOWN_RECIPIENT = ProblemType(
     slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
 )
+UNKNOWN_CONSULTATION = ProblemType(slug="unknown-consultation", status=404, title="There is no such consultation.")
+UNKNOWN_ARGUMENT = ProblemType(slug="unknown-argument", status=404, title="There is no such argument.")
 METHOD_NOT_ALLOWED = ProblemType(slug="method-not-allowed", status=405, title="This method is not served here.")
 BODY_TOO_SLOW = ProblemType(slug="body-too-slow", status=408, title="The body did not arrive in time.")
 ILLEGAL_TRANSITION = ProblemType(
@@ -70,6 +72,25 @@ STALE_NOTICE = ProblemType(
     slug="stale-notice", status=409, title="The notice named is not the one in force: show the current one."
 )
 NOT_IN_FORCE = ProblemType(slug="agreement-not-in-force", status=409, title="The agreement is not in force.")
+CONSULTATION_PUBLISHED = ProblemType(
+    slug="consultation-published", status=409, title="A published consultation is not edited: take another id."
+)
+CONSULTATION_NOT_OPEN = ProblemType(
+    slug="consultation-not-open", status=409, title="This consultation hears no voices now."
+)
+CONSULTATION_STILL_OPEN = ProblemType(
+    slug="consultation-still-open", status=409, title="A consultation is answered once it is over."
+)
+CONSULTATION_ANSWERED = ProblemType(
+    slug="consultation-answered", status=409, title="This consultation was answered: its result stands."
+)
+ENOUGH_ARGUMENTS = ProblemType(
+    slug="enough-arguments", status=409, title="This consultation takes no more arguments; it still hears voices."
+)
+CONSULTATION_IN_THE_PAST = ProblemType(
+    slug="consultation-in-the-past", status=422, title="A consultation opens after it is published."
+)
+BAD_DRAFT = ProblemType(slug="bad-draft", status=422, title="The draft is no agreement that could be published.")
 BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
 KEY_REUSED = ProblemType(
     slug="idempotency-key-reused", status=422, title="This Idempotency-Key was used for another request."

@@ -122,6 +122,47 @@ policies = sa.Table(
 
 published_agreements = sa.Table("published_agreements", metadata, sa.Column("ref", sa.Text, primary_key=True))
 
+consultations = sa.Table(
+    "consultations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("agreement", sa.Text, nullable=False),  # id@version of the draft
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),  # RFC 8785, as published
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("opens_ms", _MS, nullable=False),
+    sa.Column("closes_ms", _MS, nullable=False),
+    sa.Column("published_ms", _MS, nullable=False),
+    sa.Column("arguments", sa.Integer, nullable=False, default=0),  # how many were ever put forward
+    sa.Column("voice_key", sa.LargeBinary(32)),  # None once it is closed and counted
+    sa.Column("supports", sa.Integer),
+    sa.Column("objects", sa.Integer),
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("result", sa.LargeBinary),  # RFC 8785; the ledger holds its digest
+)
+sa.Index("consultations_by_opening", consultations.c.opens_ms, consultations.c.id)
+
+# Neither a ref nor a time: see `voices`.
+voices = sa.Table(
+    "voices",
+    metadata,
+    sa.Column("consultation", sa.Text, primary_key=True),
+    sa.Column("tag", _ID, primary_key=True),
+    sa.Column("stance", sa.Text, nullable=False),
+)
+
+arguments = sa.Table(
+    "arguments",
+    metadata,
+    sa.Column("consultation", sa.Text, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tag", _ID),  # None once the consultation is closed
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("ruling", sa.Text, nullable=False),
+)
+
 # --- the subject -----------------------------------------------------------------------------------------------------
 
 SUBJECT: sa.Select[Any] = sa.select(subjects.c.revision, subjects.c.restricted_since_ms).where(
@@ -198,3 +239,77 @@ LAST_POLICY: sa.Select[Any] = sa.select(policies.c.digest).order_by(policies.c.i
 INSERT_POLICY = sa.insert(policies)
 PUBLISHED_AGREEMENTS: sa.Select[Any] = sa.select(published_agreements.c.ref)
 INSERT_AGREEMENTS = sa.insert(published_agreements)
+
+# --- consultations ---------------------------------------------------------------------------------------------------
+
+CONSULTATION: sa.Select[Any] = sa.select(consultations).where(consultations.c.id == sa.bindparam("id"))
+CONSULTATIONS: sa.Select[Any] = (
+    sa.select(consultations)
+    .where(
+        sa.tuple_(consultations.c.opens_ms, consultations.c.id)
+        < sa.tuple_(sa.bindparam("opens_ms"), sa.bindparam("id"))
+    )
+    .order_by(consultations.c.opens_ms.desc(), consultations.c.id.desc())
+    .limit(sa.bindparam("limit"))
+)
+CONSULTATIONS_DUE: sa.Select[Any] = (
+    sa.select(consultations.c.id)
+    .where(consultations.c.closes_ms <= sa.bindparam("now_ms"), consultations.c.voice_key.is_not(None))
+    .limit(sa.bindparam("limit"))
+)
+CONSULTATIONS_WITH_VOICES: sa.Select[Any] = sa.select(consultations.c.id, consultations.c.voice_key).where(
+    consultations.c.voice_key.is_not(None)
+)
+INSERT_CONSULTATION = sa.insert(consultations)
+CLOSE_CONSULTATION = (
+    sa.update(consultations)
+    .where(consultations.c.id == sa.bindparam("of"))
+    .values(voice_key=None, supports=sa.bindparam("supports"), objects=sa.bindparam("objects"))
+)
+ANSWER_CONSULTATION = (
+    sa.update(consultations)
+    .where(consultations.c.id == sa.bindparam("of"))
+    .values(result=sa.bindparam("result"), answer=sa.bindparam("answer"))
+)
+CONSULTATION_ANSWER: sa.Select[Any] = sa.select(consultations.c.answer).where(consultations.c.id == sa.bindparam("of"))
+
+VOICE: sa.Select[Any] = sa.select(voices.c.stance).where(
+    voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
+)
+INSERT_VOICE = sa.insert(voices)
+TAKE_BACK_VOICE = sa.delete(voices).where(
+    voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
+)
+COUNT_VOICES: sa.Select[Any] = (
+    sa.select(voices.c.stance, sa.func.count().label("voices"))
+    .where(voices.c.consultation == sa.bindparam("of"))
+    .group_by(voices.c.stance)
+)
+FORGET_VOICES = sa.delete(voices).where(voices.c.consultation == sa.bindparam("of"))
+
+COUNT_ARGUMENT = (
+    sa.update(consultations)
+    .where(consultations.c.id == sa.bindparam("of"))
+    .values(arguments=consultations.c.arguments + 1)
+)
+ARGUMENTS_SO_FAR: sa.Select[Any] = sa.select(consultations.c.arguments).where(consultations.c.id == sa.bindparam("of"))
+INSERT_ARGUMENT = sa.insert(arguments)
+ARGUMENTS: sa.Select[Any] = (
+    sa.select(arguments)
+    .where(
+        arguments.c.consultation == sa.bindparam("of"),
+        arguments.c.ruling == sa.bindparam("ruling"),
+        arguments.c.n > sa.bindparam("after"),
+    )
+    .order_by(arguments.c.n)
+    .limit(sa.bindparam("limit"))
+)
+RULE_ON_ARGUMENT = (
+    sa.update(arguments)
+    .where(arguments.c.consultation == sa.bindparam("of"), arguments.c.n == sa.bindparam("at"))
+    .values(ruling=sa.bindparam("ruling"))
+)
+_OF_AUTHOR = (arguments.c.consultation == sa.bindparam("of"), arguments.c.tag == sa.bindparam("by"))
+FORGET_ARGUMENT = sa.delete(arguments).where(*_OF_AUTHOR, arguments.c.side == sa.bindparam("on"))
+FORGET_ARGUMENTS = sa.delete(arguments).where(*_OF_AUTHOR)
+FORGET_AUTHORS = sa.update(arguments).where(arguments.c.consultation == sa.bindparam("of")).values(tag=None)

@@ -23,11 +23,13 @@ NoticeVersion = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 
 
-class _In(BaseModel):
+class In(BaseModel):
+    """A request body: unknown members are refused, and no error repeats what was sent."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class IdentityIn(_In):
+class IdentityIn(In):
     """FranceConnect's pivot identity."""
 
     given_names: list[Name] = Field(min_length=1, max_length=20)
@@ -49,14 +51,14 @@ class IdentityIn(_In):
         )
 
 
-class LinkIn(_In):
+class LinkIn(In):
     """Identities to link to a department."""
 
     department: DepartmentId
     identities: list[IdentityIn] = Field(min_length=1, max_length=IDENTITIES_MAX)
 
 
-class EndIn(_In):
+class EndIn(In):
     """Who speaks. `department` is the one whose pseudonym stands in the path. To end a sharing needs no notice."""
 
     department: DepartmentId
@@ -64,7 +66,7 @@ class EndIn(_In):
     notice: NoticeVersion | None = None
 
 
-class SayIn(_In):
+class SayIn(In):
     """Who speaks, and on which notice: the version that was shown."""
 
     department: DepartmentId
@@ -72,7 +74,7 @@ class SayIn(_In):
     notice: NoticeVersion
 
 
-class OverrideIn(_In):
+class OverrideIn(In):
     """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
 
     department: DepartmentId

@@ -97,3 +97,37 @@ def upgrade() -> None:
         sa.Column("at_ms", _MS, nullable=False),
     )
     op.create_table("published_agreements", sa.Column("ref", sa.Text, primary_key=True))
+    op.create_table(
+        "consultations",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("agreement", sa.Text, nullable=False),
+        sa.Column("department", sa.Text, nullable=False),
+        sa.Column("document", sa.LargeBinary, nullable=False),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("opens_ms", _MS, nullable=False),
+        sa.Column("closes_ms", _MS, nullable=False),
+        sa.Column("published_ms", _MS, nullable=False),
+        sa.Column("arguments", sa.Integer, nullable=False),
+        sa.Column("voice_key", sa.LargeBinary(32)),
+        sa.Column("supports", sa.Integer),
+        sa.Column("objects", sa.Integer),
+        sa.Column("answer", sa.LargeBinary),
+        sa.Column("result", sa.LargeBinary),
+    )
+    op.create_index("consultations_by_opening", "consultations", ["opens_ms", "id"])
+    op.create_table(
+        "voices",
+        sa.Column("consultation", sa.Text, primary_key=True),
+        sa.Column("tag", _ID, primary_key=True),
+        sa.Column("stance", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "arguments",
+        sa.Column("consultation", sa.Text, primary_key=True),
+        sa.Column("n", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("tag", _ID),
+        sa.Column("side", sa.Text, nullable=False),
+        sa.Column("language", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("ruling", sa.Text, nullable=False),
+    )
