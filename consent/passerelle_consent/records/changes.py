@@ -4,6 +4,7 @@ A script runs inside one transaction and raises before it writes. It takes ids, 
 reads no clock; `store` runs it. One module for each matter: `saying`, `links`, `overrides`, …
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.policy.standing import Standing
 from passerelle_consent.records import problems, sql, standings
-from passerelle_consent.records.ports import NewId, SubjectRef
+from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalEntry, JournalType
 from passerelle_schemas.topics import partition_of
@@ -68,10 +69,11 @@ def find(conn: sa.Connection, change_id: bytes) -> Change | None:
     return None if row is None else Change.of(row)
 
 
-def acknowledge(
-    conn: sa.Connection, ids: Sequence[bytes], *, now_ms: int, new_id: NewId, partitions: int
-) -> list[Change]:
-    """Note that the fence has passed these changes, and journal it. Those acknowledged before are left out."""
+def acknowledge(conn: sa.Connection, ids: Sequence[bytes], *, now_ms: int, partitions: int) -> list[Change]:
+    """Note that the fence has passed these changes, and journal it. Those acknowledged before are left out.
+
+    An entry's id follows from the change's: made again after a crash, it is the same entry, and the ledger has it once.
+    """
     fenced = [Change.of(row) for row in conn.execute(sql.UNACKNOWLEDGED, {"ids": list(ids)})]
     if not fenced:
         return []
@@ -79,7 +81,7 @@ def acknowledge(
     rows = []
     for change in fenced:
         entry = JournalEntry(
-            id=new_id(),
+            id=hashlib.blake2s(change.id, digest_size=16, person=b"fenced").digest(),
             type=JournalType.FENCED,
             at_ms=now_ms,
             subject=change.ref,

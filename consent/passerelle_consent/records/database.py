@@ -37,8 +37,11 @@ class Database(Protocol):
         """Run a script that writes nothing, on one state of the data. Raises what it raises, `SQLAlchemyError`."""
         ...
 
-    async def transact(self, scripts: Sequence[Script[Any]]) -> list[Any]:
-        """Run scripts in one transaction, as `outcomes`; it is on disk then. Raises `SQLAlchemyError`, `StoreLost`."""
+    async def transact(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
+        """Run scripts in one transaction, as `outcomes`. Raises `SQLAlchemyError`, `StoreLost`.
+
+        If ``durable``, it is on disk when this returns; else once a later one is, or in a moment.
+        """
         ...
 
     async def held(self) -> None:

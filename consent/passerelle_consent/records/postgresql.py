@@ -52,6 +52,7 @@ SESSION = {
 """`lock_timeout`: requests wait with us for a lock that an operator holds, so it is short, as `sqlite.BUSY_MS`."""
 
 TAKE = sa.text("SELECT pg_try_advisory_lock(hashtextextended('passerelle-consent/' || current_schema(), 0))")
+NOT_YET_ON_DISK = sa.text("SET LOCAL synchronous_commit TO off")
 PING = sa.text("SELECT 1")
 
 _log = structlog.get_logger("store")
@@ -87,9 +88,9 @@ class PostgreSQL:
         """Run a script that writes nothing, on one snapshot."""
         return await self._on(self._readers, lambda: self._read(script))
 
-    async def transact(self, scripts: Sequence[Script[Any]]) -> list[Any]:
+    async def transact(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
         """Run scripts and commit, again when they met somebody else's locks. Raises `StoreLost`."""
-        return await self._on(self._writer, lambda: self._transact(scripts))
+        return await self._on(self._writer, lambda: self._transact(scripts, durable=durable))
 
     async def held(self) -> None:
         """Ask the session from time to time. Raises `StoreLost`."""
@@ -122,10 +123,10 @@ class PostgreSQL:
             session.invalidate()  # ended, not given back: a session at rest in a pool would keep the lock
             session.close()
 
-    def _transact(self, scripts: Sequence[Script[Any]]) -> list[Any]:
+    def _transact(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(scripts)
+                return self._attempt(scripts, durable=durable)
             except sa.exc.DBAPIError as exc:
                 state = getattr(exc.orig, "sqlstate", None)
                 if state not in AGAIN or attempt == ATTEMPTS:
@@ -133,9 +134,11 @@ class PostgreSQL:
                 _log.warning("transaction repeated", sqlstate=state, attempt=attempt)
         raise AssertionError  # the last attempt returns or raises
 
-    def _attempt(self, scripts: Sequence[Script[Any]]) -> list[Any]:
+    def _attempt(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
         session = self._held()
         try:
+            if not durable:
+                session.execute(NOT_YET_ON_DISK)
             done = outcomes(session, scripts)
             session.commit()
         except sa.exc.SQLAlchemyError:

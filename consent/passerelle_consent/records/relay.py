@@ -157,7 +157,8 @@ class Relay:
             for row, offset in zip(rows, offsets, strict=True)
             if row.settles is not None
         ]
-        await self._store.write(partial(_note_sent, [row.id for row in rows], settled))
+        # Lost with the machine's power, it is as if the process had died before it: the rows are sent again.
+        await self._store.write(partial(_note_sent, [row.id for row in rows], settled), durable=False)
         self._on_settled(settled)
 
     async def _recover(self, exc: Exception) -> None:

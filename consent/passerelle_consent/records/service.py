@@ -214,9 +214,9 @@ class Records:
         while True:
             ids = await self._fence.passed()
             try:
-                done = await p.store.write(
-                    partial(changes.acknowledge, ids=ids, now_ms=p.clock(), new_id=p.new_id, partitions=p.partitions)
-                )
+                acknowledging = partial(changes.acknowledge, ids=ids, now_ms=p.clock(), partitions=p.partitions)
+                # Not durable: lost with the machine's power, it is done again when the fence is read anew.
+                done = await p.store.write(acknowledging, durable=False)
             except Problem:
                 self._fence.put_back(ids)
                 await asyncio.sleep(STORE_RETRY_S)

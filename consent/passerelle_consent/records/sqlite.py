@@ -25,10 +25,13 @@ class SQLite:
     """A `Database` in one file."""
 
     def __init__(self, url: sa.URL) -> None:
+        if url.database in (None, "", ":memory:"):
+            raise StoreFault("the URL names no file", where="sqlite")
         self._engine = sa.create_engine(url)
         sa.event.listen(self._engine, "connect", _tune)
         sa.event.listen(self._engine, "begin", _begin)
-        self._lock = _SoleUse(url)
+        self._lock = _SoleUse(Path(f"{url.database}.lock"))
+        self._writing: sa.Connection | None = None
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-commit")
 
     async def open(self) -> None:
@@ -36,14 +39,16 @@ class SQLite:
         self._lock.take()
         where = self._engine.url.database
         try:
-            with self._engine.connect() as conn:
-                migrate(conn, where)
+            self._writing = self._engine.connect()
+            migrate(self._writing, where)
         except sa.exc.SQLAlchemyError as exc:
             raise cannot_open(exc, where) from None
 
     async def close(self) -> None:
         """Let go of the file."""
         self._disk.shutdown()
+        if self._writing is not None:
+            self._writing.close()
         self._engine.dispose()
         self._lock.release()
 
@@ -52,16 +57,30 @@ class SQLite:
         with self._engine.connect() as conn:
             return script(conn)
 
-    async def transact(self, scripts: Sequence[Script[Any]]) -> list[Any]:
-        """Run scripts, then wait for the disk."""
-        with self._engine.connect() as conn:
+    async def transact(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
+        """Run scripts, then wait for the disk if it must be."""
+        assert self._writing is not None  # noqa: S101 - `open` came first
+        conn = self._writing
+        try:
+            # Before the transaction begins; in WAL mode NORMAL writes the log as FULL does and waits for no disk.
+            _raw(conn).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             done = outcomes(conn, scripts)
-            await asyncio.get_running_loop().run_in_executor(self._disk, conn.commit)
-            return done
+            if durable:
+                await asyncio.get_running_loop().run_in_executor(self._disk, conn.commit)
+            else:
+                conn.commit()
+        except BaseException:
+            conn.rollback()
+            raise
+        return done
 
     async def held(self) -> None:
         """Wait for ever: the lock goes with the process."""
         await asyncio.get_running_loop().create_future()
+
+
+def _raw(conn: sa.Connection) -> Any:
+    return conn.connection.driver_connection
 
 
 def _tune(connection: Any, _record: object) -> None:
@@ -81,14 +100,11 @@ class _SoleUse:
     one took over. This lock is held as long as the process lives, stopped or not, and goes with it.
     """
 
-    def __init__(self, url: sa.URL) -> None:
-        on_disk = url.database not in (None, "", ":memory:")
-        self._path = Path(f"{url.database}.lock") if on_disk else None
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._fd: int | None = None
 
     def take(self) -> None:
-        if self._path is None:
-            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

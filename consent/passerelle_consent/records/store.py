@@ -30,7 +30,7 @@ class Store:
     def __init__(self, url: str) -> None:
         """``url`` as SQLAlchemy has it: `sqlite:///<file>` or `postgresql+psycopg://…`. Raises `StoreFault`."""
         self._database = _database(url)
-        self._queue: asyncio.Queue[tuple[Script[Any], asyncio.Future[Any]]] = asyncio.Queue(QUEUE_MAX)
+        self._queue: asyncio.Queue[tuple[Script[Any], bool, asyncio.Future[Any]]] = asyncio.Queue(QUEUE_MAX)
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -59,15 +59,19 @@ class Store:
         except StoreLost:
             raise Problem(problems.NOT_READY) from None
 
-    async def write(self, script: Script[T]) -> T:
+    async def write(self, script: Script[T], *, durable: bool = True) -> T:
         """Run a script; when this returns it is on disk. Raises what it raises, or `Problem`.
+
+        Not ``durable``: it is on disk once a later script is, or in a moment. Processes that die lose nothing of it; a
+        machine that loses its power may, the last first, and never a durable one. For what is done again after a
+        crash anyway.
 
         After `Problem` not-ready nobody knows whether it is: the database went away with the answer. Nothing changed
         after any other. A caller who repeats with the same Idempotency-Key finds out.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait((script, done))
+            self._queue.put_nowait((script, durable, done))
         except asyncio.QueueFull:
             raise Problem(problems.OVERLOADED) from None
         return await done
@@ -77,15 +81,15 @@ class Store:
             batch = [await self._queue.get()]
             while len(batch) < SCRIPTS_PER_COMMIT_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            outcomes = await self._commit([script for script, _ in batch])
-            for (_, done), outcome in zip(batch, outcomes, strict=True):
+            outcomes = await self._commit([script for script, _, _ in batch], durable=any(d for _, d, _ in batch))
+            for (_, _, done), outcome in zip(batch, outcomes, strict=True):
                 _resolve(done, outcome)
                 self._queue.task_done()
 
-    async def _commit(self, scripts: Sequence[Script[Any]]) -> list[Any]:
+    async def _commit(self, scripts: Sequence[Script[Any]], *, durable: bool) -> list[Any]:
         """Run scripts in one transaction; an outcome is what each returned or the exception that it raised."""
         try:
-            return await self._database.transact(scripts)
+            return await self._database.transact(scripts, durable=durable)
         except StoreLost:
             return [Problem(problems.NOT_READY) for _ in scripts]
         except Exception as exc:  # noqa: BLE001 - a full disk, a broken file: each caller hears that nothing changed

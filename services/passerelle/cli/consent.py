@@ -68,7 +68,9 @@ def _listen(host: str, port: int) -> socket.socket:
     from passerelle_schemas.faults import Fault
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol by name: asyncio turns Nagle's algorithm off for no other, and an answer in two writes, head and
+    # body, would then wait some 40 ms for the client's delayed acknowledgement of the first.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -1,15 +1,17 @@
 """The store on both databases: its tables come from the migrations, and what it cannot do changes nothing."""
 
 import asyncio
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
 from alembic.runtime.migration import MigrationContext
 
-from passerelle_consent.records import sql
+from passerelle_consent.records import changes, sql
 from passerelle_consent.records.database import StoreFault
 from passerelle_consent.records.store import Store
+from passerelle_consent.wire import JournalType, decode_journal
 from unit.records.fakes import City
 
 REVISIONS = "records/migrations/versions"
@@ -70,6 +72,53 @@ def test_another_database_is_refused_without_its_url(url):
     with pytest.raises(StoreFault) as refused:
         Store(url)
     assert "secret" not in str(refused.value)
+
+
+async def test_only_what_must_be_on_disk_waits_for_it(store_url):
+    ask, durable, soon = (
+        ("PRAGMA synchronous", 2, 1) if "sqlite" in store_url else ("SHOW synchronous_commit", "on", "off")
+    )
+    store = Store(store_url)
+    await store.open()
+
+    def waits(conn):
+        return conn.exec_driver_sql(ask).scalar_one()
+
+    assert await store.write(waits) == durable
+    assert await store.write(waits, durable=False) == soon
+    together = asyncio.gather(store.write(waits, durable=False), store.write(waits))
+    assert await together == [durable, durable], "one transaction: it waits for whoever must"
+    await store.close()
+
+
+async def test_an_acknowledgement_made_again_after_a_crash_is_the_same_entry(slow_city):
+    city = slow_city
+    (pseudonym,) = await city.link("Durand")
+    await city.say("give", pseudonym)
+    where = (await city.say("withdraw", pseudonym)).headers["location"]
+    acknowledge = partial(changes.acknowledge, ids=[bytes.fromhex(where[-32:])], now_ms=1, partitions=4)
+
+    def lost(conn):
+        acknowledge(conn)
+        entries.append(last_entry(conn))
+        raise Lost
+
+    entries = []
+    with pytest.raises(Lost):
+        await city.store.write(lost)
+    await city.store.write(lambda conn: (acknowledge(conn), entries.append(last_entry(conn))))
+    assert entries[0].type is JournalType.FENCED
+    assert entries[0] == entries[1]
+
+
+class Lost(Exception):
+    pass
+
+
+def last_entry(conn):
+    return decode_journal(
+        conn.execute(sa.select(sql.outbox.c.value).order_by(sql.outbox.c.id.desc()).limit(1)).scalar()
+    )
 
 
 async def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
