@@ -31,7 +31,6 @@ class Opinion:
     citizen: Citizen
     agreement: Agreement
     word: str
-    by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +73,11 @@ def _people(
 
 def _opinions(rng: random.Random, agreement: Agreement, people: Iterable[Citizen]) -> Iterator[Opinion]:
     for citizen in people:
-        by = "guardian" if citizen.guardians else "subject"
         if agreement.basis is Basis.CONSENT and rng.random() < SAYS_YES:
-            yield Opinion(citizen=citizen, agreement=agreement, word="give", by=by)
+            yield Opinion(citizen=citizen, agreement=agreement, word="give")
         # Nobody objects to street reports: a pothole is mended whoever saw it.
         elif agreement.id.startswith("move-") and agreement.basis.can_be_objected and rng.random() < OBJECTS:
-            yield Opinion(citizen=citizen, agreement=agreement, word="object", by=by)
+            yield Opinion(citizen=citizen, agreement=agreement, word="object")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,6 @@ async def speak(opinions: Opinions, citizens: Speaker, officers: Speaker, done: 
                 citizens.pseudonyms[opinion.citizen.number],
                 opinion.agreement.id,
                 opinion.word,
-                by=opinion.by,
                 notice=opinion.agreement.notice.version,
             )
             await citizens.desk.acknowledged(answer)
@@ -137,7 +134,6 @@ def choices(opinions: Opinions, at_desk: Sequence[bytes], keyring: Keyring, desk
                     at_desk=pseudonym,
                     agreement=opinion.agreement.id,
                     notice=opinion.agreement.notice.version,
-                    by=opinion.by,
                     recipient=recipient,
                     at_recipient=keyring.pseudonym(recipient, ref),
                     partition=partition_of(ref, partitions),

@@ -17,6 +17,7 @@ from lutece.day import DayCounts, DayEvent
 from lutece.pace import Pace, Paced
 from lutece.stage import DESK, Stage
 from lutece.voices import Choice, Desk, InboxEnds, Withdrawal, change_minds
+from passerelle.issuer import Bearing
 from passerelle.publish.csv_import import CsvImport, Tally
 from passerelle.publish.link import LinkClient
 from passerelle.publish.mapping import CellProblem, load_mapping
@@ -77,6 +78,11 @@ def _first(group: BaseExceptionGroup[Fault]) -> Fault:
     return first
 
 
+def citizen(pseudonym: bytes) -> Bearing:
+    """Whom the portal's sign-in says that somebody is."""
+    return Bearing(scopes=["citizen"], department=DESK, pseudonym=pseudonym)
+
+
 class _Play:
     def __init__(
         self,
@@ -98,8 +104,10 @@ class _Play:
         departments = sorted({e.department for e in self._events} | {DESK})
         linked = await self._link(departments)
         async with AsyncExitStack() as open_:
-            desk = await open_.enter_async_context(self._desk(DESK, DESK))
-            officers = await open_.enter_async_context(self._desk(f"officer.{FRAIL_REGISTER}", FRAIL_REGISTER))
+            url, issuer = self._city.consent_url, self._city.issuer
+            desk = await open_.enter_async_context(Desk(url, lambda pseudonym: issuer.bearer(citizen(pseudonym))))
+            officer = issuer.bearer(Bearing(scopes=["officer"], department=FRAIL_REGISTER))
+            officers = await open_.enter_async_context(Desk(url, lambda _: officer))
             producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
             choices = await self._speak(
                 opinions.Speaker(desk=desk, pseudonyms=linked[DESK]),
@@ -125,13 +133,11 @@ class _Play:
         linked: dict[str, list[bytes]] = {}
         identities = [c.identity for c in self._people.citizens]
         for department in departments:
-            async with LinkClient(self._city.consent_url, self._city.token(department), department) as client:
+            auth = self._city.issuer.bearer(Bearing(scopes=["department"], department=department))
+            async with LinkClient(self._city.consent_url, auth) as client:
                 linked[department] = await client.link(identities)
             self._progress.advance(bar)
         return linked
-
-    def _desk(self, principal: str, department: str) -> Desk:
-        return Desk(self._city.consent_url, self._city.token(principal), department)
 
     async def _speak(self, citizens: opinions.Speaker, officers: opinions.Speaker) -> list[Choice]:
         said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED)

@@ -12,7 +12,7 @@ from passerelle.city.desired import Desired
 from passerelle.city.manifest import Manifest
 from passerelle.city.node import HOST, free_port
 from passerelle.config import Home, KafkaAccess, Settings
-from passerelle.keys import secret
+from passerelle.issuer import LocalIssuer
 from passerelle.pseudonyms import Keyring
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_schemas.faults import Fault
@@ -22,7 +22,7 @@ MARKER = "demonstration"
 """A file in the home that says: this is the demonstration's, it may be wiped."""
 
 DESK = "citizen-desk"
-"""The department that speaks to the consent service for citizens."""
+"""The department whose portal citizens speak through, by its pseudonyms of them."""
 
 GATE_WORKERS = ("gate-1", "gate-2")
 
@@ -56,14 +56,10 @@ class Stage:
         shown = ("outbox.", "inbox.", "deadletter.", EXCHANGE, DECISIONS)
         return sorted(name for name in self.wanted.topics if name.startswith(shown))
 
-    def token(self, principal: str) -> str:
-        """A principal's bearer token at the consent service."""
-        return secret_token(self.home, principal)
-
-
-def secret_token(home: Home, principal: str) -> str:
-    """The token file of a principal."""
-    return secret(home.keys, f"tokens/{principal}")
+    @property
+    def issuer(self) -> LocalIssuer:
+        """Who gives citizens and departments their access tokens."""
+        return LocalIssuer(self.home, self.manifest)
 
 
 def wipe(home: Home) -> None:

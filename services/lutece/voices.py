@@ -1,9 +1,10 @@
 """Citizens who change their minds while traffic runs, and what was true at the instant that they were answered."""
 
 import asyncio
+import functools
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -35,7 +36,6 @@ class Choice:
     """The citizen's pseudonym at the desk that speaks for them."""
     agreement: str
     notice: int
-    by: str
     recipient: str
     at_recipient: bytes = field(repr=False)
     partition: int
@@ -92,13 +92,14 @@ class InboxEnds:
 
 
 class Desk:
-    """The citizen desk's way to the consent service. It speaks for citizens by its own pseudonyms of them."""
+    """A way to the consent service, for the citizens of one department or its officers.
 
-    def __init__(self, base_url: str, token: str, department: str) -> None:
-        self._department = department
-        self._http = httpx.AsyncClient(
-            base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(30)
-        )
+    ``auth_of`` gives whoever speaks about a pseudonym: the citizen by a token of their own, or an officer.
+    """
+
+    def __init__(self, base_url: str, auth_of: Callable[[bytes], httpx.Auth]) -> None:
+        self._auth_of = functools.cache(auth_of)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=httpx.Timeout(30))
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,25 +111,27 @@ class Desk:
 
     async def say(self, pseudonym: bytes, agreement: str, word: str, **body: Any) -> httpx.Response:
         """``word`` is give, refuse, withdraw or object. Raises `VoiceFault` for anything but 200 and 202."""
-        return await self._post(f"/v1/subjects/{pseudonym.hex()}/agreements/{agreement}/{word}", body)
+        return await self._post(pseudonym, f"agreements/{agreement}/{word}", body)
 
     async def override(self, pseudonym: bytes, **body: Any) -> None:
         """Open a vital-interests override (GDPR Art. 6(1)(d))."""
-        await self._post(f"/v1/subjects/{pseudonym.hex()}/overrides", body)
+        await self._post(pseudonym, "overrides", body)
 
     async def acknowledged(self, answer: httpx.Response) -> None:
         """Wait until a change is fenced: at once for 200, by its status address for 202."""
         end = time.monotonic() + ACKNOWLEDGE_SECONDS_MAX
+        same = {"Authorization": answer.request.headers["Authorization"]}
         while answer.status_code == httpx.codes.ACCEPTED:
             if time.monotonic() > end:
                 raise VoiceFault(f"a withdrawal was not acknowledged within {ACKNOWLEDGE_SECONDS_MAX:.0f} s")
             await asyncio.sleep(POLL_SECONDS)
-            status = await self._http.get(answer.headers["Location"])
+            status = await self._http.get(answer.headers["Location"], headers=same)
             if status.status_code == httpx.codes.OK and status.json().get("acknowledged_at"):
                 return
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        answer = await self._http.post(path, json={"department": self._department, **body})
+    async def _post(self, pseudonym: bytes, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        path = f"/v1/subjects/{pseudonym.hex()}/{path}"
+        answer = await self._http.post(path, json=body, auth=self._auth_of(pseudonym))
         if answer.status_code not in (httpx.codes.OK, httpx.codes.CREATED, httpx.codes.ACCEPTED):
             raise VoiceFault(f"the consent service answered {answer.status_code}: {_title(answer)}")
         return answer
@@ -148,14 +151,14 @@ async def change_minds(
         made.append(withdrawal)
         if rng.random() < 0.5:  # noqa: PLR2004 - half of them
             withdrawal.end = await ends.log(choice.recipient, choice.partition)
-            await desk.say(choice.at_desk, choice.agreement, "give", by=choice.by, notice=choice.notice)
+            await desk.say(choice.at_desk, choice.agreement, "give", notice=choice.notice)
             standing.insert(0, choice)
     return made
 
 
 async def _withdraw(desk: Desk, ends: InboxEnds, choice: Choice) -> Withdrawal:
     asked = time.perf_counter()
-    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw", by=choice.by)
+    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw")
     await desk.acknowledged(answer)
     fence_ms = (time.perf_counter() - asked) * 1000
     first = await ends.stable(choice.recipient, choice.partition)

@@ -23,11 +23,10 @@ import httpx
 from faults.citizens import CONSENTS, Person, Portal
 from faults.history import Head, Recorder
 from faults.run import broker_and_city
-from faults.scenario import AGENTS, PORTAL, Ground, link
+from faults.scenario import AGENTS, Ground, link
 from faults.traffic import Traffic
 from passerelle.city.components import Component, Supervisor
-from passerelle.city.node import HOST, free_port
-from passerelle.keys import secret
+from passerelle.city.node import free_port
 
 PEOPLE = 200
 WARM_UP = 30
@@ -54,8 +53,7 @@ def city_without_agents() -> Iterator[tuple[Ground, Portal]]:
             Component(name="consent", arguments=("consent", "serve", "--port", str(port))),
             *(Component(name=name, arguments=("gate", "run", "--worker", name)) for name in GATES),
         )
-        token = secret(ground.home.keys, f"tokens/{PORTAL}")
-        yield ground, Portal(url=f"http://{HOST}:{port}", token=token, department=PORTAL)
+        yield ground, ground.portal(port)
 
 
 @contextmanager
@@ -86,26 +84,25 @@ def traffic(ground: Ground, people: list[Person], rate: float, seed: int) -> Ite
 def withdraw(portal: Portal, people: list[Person], count: int, seed: int) -> Times:
     """Give and withdraw, one citizen after the other, with a pause that no rhythm of the gate can match."""
     choose = random.Random(seed)
-    headers = {"Authorization": f"Bearer {portal.token}"}
-    found = []
-    with httpx.Client(base_url=portal.url, headers=headers, timeout=60) as http:
+    found, auth_of = [], portal.citizens()
+    with httpx.Client(base_url=portal.url, timeout=60) as http:
         for _ in range(count):
             person, consent = choose.choice(people), choose.choice(CONSENTS)
             path = f"/v1/subjects/{person.pseudonym.hex()}/agreements/{consent.agreement}"
-            body = {"department": portal.department, "notice": 1}
-            http.post(f"{path}/give", json=body).raise_for_status()
+            body, auth = {"notice": 1}, auth_of(person.pseudonym)
+            http.post(f"{path}/give", json=body, auth=auth).raise_for_status()
             time.sleep(choose.uniform(0, 0.05))
             began = time.perf_counter()
-            answer = http.post(f"{path}/withdraw", json=body).raise_for_status()
+            answer = http.post(f"{path}/withdraw", json=body, auth=auth).raise_for_status()
             if answer.status_code == httpx.codes.OK:
                 found.append((time.perf_counter() - began) * 1000)
             else:  # taking effect: it waits longer than the service's patience
-                found.append(_later(http, answer.headers["location"], began))
+                found.append(_later(http, answer.headers["location"], auth, began))
     return Times(ms=sorted(found))
 
 
-def _later(http: httpx.Client, location: str, began: float) -> float:
-    while http.get(location).raise_for_status().json()["acknowledged_at"] is None:
+def _later(http: httpx.Client, location: str, auth: httpx.Auth, began: float) -> float:
+    while http.get(location, auth=auth).raise_for_status().json()["acknowledged_at"] is None:
         time.sleep(0.01)
     return (time.perf_counter() - began) * 1000
 

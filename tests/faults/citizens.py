@@ -4,10 +4,11 @@ What each of them does: notes the inbox's end, gives, waits a little, withdraws,
 inbox's last stable offset and its end. Some object instead, which nobody takes back.
 """
 
+import functools
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from faults.history import Give, Recorder, Withdrawal
 from faults.traffic import Traffic
 from passerelle.config import KafkaAccess
+from passerelle.issuer import Bearing, LocalIssuer
 from passerelle_schemas.topics import inbox, partition_of
 
 PACE_S = 0.06
@@ -98,9 +100,21 @@ class Portal:
     """How citizens reach the consent service."""
 
     url: str
-    token: str
     department: str
     """Whose pseudonyms the portal uses."""
+    issuer: LocalIssuer
+
+    @property
+    def office(self) -> httpx.Auth:
+        """What the portal's department calls with, for itself."""
+        return self.issuer.bearer(Bearing(scopes=["department"], department=self.department))
+
+    def citizens(self) -> Callable[[bytes], httpx.Auth]:
+        """What each citizen calls with, by pseudonym; each keeps one token as long as it is good."""
+        return functools.cache(self._citizen)
+
+    def _citizen(self, pseudonym: bytes) -> httpx.Auth:
+        return self.issuer.bearer(Bearing(scopes=["citizen"], department=self.department, pseudonym=pseudonym))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +144,7 @@ class Citizens:
         self.unanswered = 0
         self.waited_ms: list[int] = []
         self._portal = portal
+        self._auth = portal.citizens()
         self._partitions = partitions
         self._ends = ends
         self._traffic = traffic
@@ -158,11 +173,10 @@ class Citizens:
             raise self._failure
 
     def _live(self, people: list[Person], choose: random.Random) -> None:
-        headers = {"Authorization": f"Bearer {self._portal.token}"}
         unobjected = [(person, choice) for person in people for choice in OBJECTIONABLE]
         choose.shuffle(unobjected)
         try:
-            with httpx.Client(base_url=self._portal.url, headers=headers, timeout=HTTP_S) as http:
+            with httpx.Client(base_url=self._portal.url, timeout=HTTP_S) as http:
                 while not self._stop.is_set():
                     if unobjected and choose.random() < OBJECTIONS:
                         self._object(http, choose, *unobjected.pop())
@@ -198,7 +212,7 @@ class Citizens:
     def _end(self, http: httpx.Client, person: Person, choice: Choice, action: str) -> None:
         """Withdraw or object; at the acknowledgement note where the inbox stands, the stable end first."""
         asked_ms = time.time_ns() // 1_000_000
-        said = self._acknowledgement(http, self._say(http, person, choice, action))
+        said = self._acknowledgement(http, person, self._say(http, person, choice, action))
         answered_ms = time.time_ns() // 1_000_000
         topic, partition = inbox(choice.recipient), partition_of(person.ref, self._partitions)
         acknowledged = said["acknowledged_at"] is not None
@@ -224,18 +238,18 @@ class Citizens:
 
     def _say(self, http: httpx.Client, person: Person, choice: Choice, action: str) -> httpx.Response:
         path = f"/v1/subjects/{person.pseudonym.hex()}/agreements/{choice.agreement}/{action}"
-        answer = http.post(path, json={"department": self._portal.department, "by": "subject", "notice": 1})
+        answer = http.post(path, json={"notice": 1}, auth=self._auth(person.pseudonym))
         if answer.status_code not in (200, 202):
             raise RuntimeError(f"{action} {choice.agreement}: {answer.status_code} {answer.text}")
         return answer
 
-    def _acknowledgement(self, http: httpx.Client, answer: httpx.Response) -> Mapping[str, Any]:
+    def _acknowledgement(self, http: httpx.Client, person: Person, answer: httpx.Response) -> Mapping[str, Any]:
         """The answer's body once it is an acknowledgement, or the last one before patience ended."""
         location, end = answer.headers.get("location"), time.monotonic() + ACKNOWLEDGED_S_MAX
         said: dict[str, Any] = answer.json()
         while said["acknowledged_at"] is None and time.monotonic() < end:
             time.sleep(ASK_AGAIN_S)
-            said = http.get(location).raise_for_status().json()
+            said = http.get(location, auth=self._auth(person.pseudonym)).raise_for_status().json()
         return said
 
 

@@ -23,7 +23,7 @@ from passerelle.city.components import Component, Supervisor
 from passerelle.city.manifest import Manifest
 from passerelle.city.node import HOST, free_port
 from passerelle.config import Home, KafkaAccess, Settings
-from passerelle.keys import secret
+from passerelle.issuer import LocalIssuer
 from passerelle.pseudonyms import Keyring, PivotIdentity, subject_ref
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, inbox
 
@@ -88,6 +88,11 @@ class Ground:
     def keyring(self) -> Keyring:
         return self.manifest.keyring(self.home)
 
+    def portal(self, port: int) -> Portal:
+        """The citizens' way to the consent service on this port."""
+        issuer = LocalIssuer(self.home, self.manifest)
+        return Portal(url=f"http://{HOST}:{port}", department=PORTAL, issuer=issuer)
+
     def environ(self) -> dict[str, str]:
         return {"PASSERELLE_HOME": str(self.home.root), "PASSERELLE_MANIFEST": str(self.manifest.path)}
 
@@ -135,8 +140,7 @@ def _consent_service(ground: Ground) -> Iterator[Portal]:
     port = free_port()
     with Supervisor(home=ground.home, environ=ground.environ()) as supervisor:
         supervisor.start(Component(name="consent", arguments=("consent", "serve", "--port", str(port))))
-        token = secret(ground.home.keys, f"tokens/{PORTAL}")
-        yield Portal(url=f"http://{HOST}:{port}", token=token, department=PORTAL)
+        yield ground.portal(port)
 
 
 class _Run:
@@ -288,10 +292,7 @@ class _Watch:
 def link(ground: Ground, portal: Portal, people: int, seed: int) -> list[Person]:
     """Link people who exist nowhere else; their refs are computed here as well, by the city's key."""
     identities = [_identity(seed, n) for n in range(people)]
-    body = {"department": portal.department, "identities": identities}
-    answer = httpx.post(
-        f"{portal.url}/v1/links", json=body, headers={"Authorization": f"Bearer {portal.token}"}, timeout=30
-    )
+    answer = httpx.post(f"{portal.url}/v1/links", json={"identities": identities}, auth=portal.office, timeout=30)
     pseudonyms = answer.raise_for_status().json()["pseudonyms"]
     key = ground.manifest.city_key(ground.home)
     refs = [subject_ref(key, PivotIdentity.model_validate(identity)) for identity in identities]

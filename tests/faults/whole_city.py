@@ -14,10 +14,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from faults.citizens import Person, Portal
 from faults.collect import Topics
-from faults.scenario import PORTAL, Ground
+from faults.scenario import Ground
 from passerelle.city.components import Component, Supervisor
-from passerelle.city.node import HOST, free_port
-from passerelle.keys import secret
+from passerelle.city.node import free_port
 from passerelle.publish.producer import DepartmentProducer, Outgoing
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.topics import EXCHANGE, inbox, outbox
@@ -50,11 +49,12 @@ class WholeCity:
     def say(self, person: Person, agreement: str, action: str = "give") -> httpx.Response:
         """What a citizen says, through the portal."""
         path = f"/v1/subjects/{person.pseudonym.hex()}/agreements/{agreement}/{action}"
-        return self.post(path, {"department": self.portal.department, "notice": 1})
+        return self.post(path, {"notice": 1}, person)
 
-    def post(self, path: str, body: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.portal.token}"}
-        return httpx.post(self.portal.url + path, json=body, headers=headers, timeout=30)
+    def post(self, path: str, body: Any, person: Person | None = None) -> httpx.Response:
+        """Call as this citizen, or as the portal's department."""
+        auth = self.portal.office if person is None else self.portal.citizens()(person.pseudonym)
+        return httpx.post(self.portal.url + path, json=body, auth=auth, timeout=30)
 
     def publish(self, events: Iterable[Published], *, a_second: float) -> None:
         """Publish with each department's own credentials, in order, no faster than asked."""
@@ -144,11 +144,10 @@ def whole_city(
     ]
     with Supervisor(home=ground.home, environ={**ground.environ(), **(environ or {})}) as supervisor:
         supervisor.start(*components)
-        token = secret(ground.home.keys, f"tokens/{PORTAL}")
         yield WholeCity(
             ground=ground,
             supervisor=supervisor,
-            portal=Portal(url=f"http://{HOST}:{port}", token=token, department=PORTAL),
+            portal=ground.portal(port),
             catalogue=ground.manifest.policy_bundle().catalogue,
         )
 

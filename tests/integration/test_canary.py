@@ -126,7 +126,7 @@ def everywhere(search, ground):
 
 
 def linked(city):
-    pseudonym = city.post("/v1/links", {"department": "citizen-desk", "identities": [IDENTITY]}).json()["pseudonyms"]
+    pseudonym = city.post("/v1/links", {"identities": [IDENTITY]}).json()["pseudonyms"]
     key = city.ground.manifest.city_key(city.ground.home)
     return Person(ref=subject_ref(key, PivotIdentity.model_validate(IDENTITY)), pseudonym=bytes.fromhex(pseudonym[0]))
 
@@ -137,6 +137,7 @@ def let_loose(city, person):
     publish_garbage(city, person)
     for path, body in refused(person):
         assert city.post(path, body).status_code >= 400
+        assert city.post(path, body, person).status_code >= 400
     for agreement in ("street-contact-roads", "move-schools"):
         assert city.say(person, agreement).status_code == 200
         assert city.say(person, agreement, "withdraw").status_code in (200, 202)
@@ -173,13 +174,12 @@ def publish_garbage(city, person):
 
 def refused(person):
     subject = f"/v1/subjects/{person.pseudonym.hex()}"
-    yield "/v1/links", {"department": "citizen-desk", "identities": [{**IDENTITY, NAME: EMAIL}]}
-    yield "/v1/links", {"department": "citizen-desk", "identities": [{**IDENTITY, "gender": NAME}]}
+    yield "/v1/links", {"identities": [{**IDENTITY, NAME: EMAIL}]}
+    yield "/v1/links", {"identities": [{**IDENTITY, "gender": NAME}]}
     yield "/v1/links", {"department": NAME, "identities": [IDENTITY]}
-    yield "/v1/links", {"department": "tax", "identities": [IDENTITY]}
-    yield f"{subject}/agreements/move-schools/give", {"department": "citizen-desk", "notice": NAME}
-    yield f"{subject}/agreements/move-schools/withdraw", {"department": "citizen-desk", "by": EMAIL}
-    yield f"/v1/subjects/{NAME}/agreements/move-schools/give", {"department": "citizen-desk", "notice": 1}
+    yield f"{subject}/agreements/move-schools/give", {"notice": NAME}
+    yield f"{subject}/agreements/move-schools/withdraw", {"by": EMAIL}
+    yield f"/v1/subjects/{NAME}/agreements/move-schools/give", {"notice": 1}
 
 
 @pytest.fixture(scope="module")

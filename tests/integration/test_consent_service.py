@@ -16,7 +16,7 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from passerelle.keys import secret
+from passerelle.issuer import Bearing, LocalIssuer
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import State
 from passerelle_consent.wire import (
@@ -47,8 +47,8 @@ class Service:
     def __post_init__(self):
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
-    def call(self, method, path, body=None, token=None, **headers):
-        return self.http.request(method, path, json=body, headers={"Authorization": f"Bearer {token}", **headers})
+    def call(self, method, path, body=None, auth=None):
+        return self.http.request(method, path, json=body, auth=auth)
 
 
 @contextmanager
@@ -156,10 +156,10 @@ def identity(number):
 
 @pytest.fixture(scope="module")
 def consent(city):
-    """An agreement of the demonstration city that rests on consent, and the desk's token."""
+    """An agreement of the demonstration city that rests on consent, and who gives out tokens."""
     bundle = city.manifest.policy_bundle()
     agreement = next(a for a in bundle.agreements if a.basis.value == "6-1-a")
-    return agreement, secret(city.home.keys, f"tokens/{DESK}")
+    return agreement, LocalIssuer(city.home, city.manifest)
 
 
 @pytest.fixture
@@ -169,37 +169,51 @@ def log(tmp_path):
     return path
 
 
-def link(service, token, *numbers):
-    body = {"department": DESK, "identities": [identity(n) for n in numbers]}
-    answer = service.call("POST", "/v1/links", body, token)
+def office(issuer):
+    return issuer.bearer(Bearing(scopes=["department"], department=DESK))
+
+
+def citizen(issuer, pseudonym):
+    return issuer.bearer(Bearing(scopes=["citizen"], department=DESK, pseudonym=bytes.fromhex(pseudonym)))
+
+
+def link(service, issuer, *numbers):
+    body = {"identities": [identity(n) for n in numbers]}
+    answer = service.call("POST", "/v1/links", body, office(issuer))
     assert answer.status_code == 200, answer.text
     return answer.json()["pseudonyms"]
 
 
 def say(service, consent, pseudonym, action):
-    agreement, token = consent
-    body = {"department": DESK, "notice": agreement.notice.version}
-    return service.call("POST", f"/v1/subjects/{pseudonym}/agreements/{agreement.id}/{action}", body, token)
+    agreement, issuer = consent
+    path = f"/v1/subjects/me/agreements/{agreement.id}/{action}"
+    return service.call("POST", path, {"notice": agreement.notice.version}, citizen(issuer, pseudonym))
 
 
-def settled(service, token, answer):
+def settled(service, answer):
     """The change in effect: at once, or by its status address when the machine is slow."""
     if answer.status_code == 200:
         return answer.json()
     assert answer.status_code == 202, answer.text
     end = time.monotonic() + 60
-    while (body := service.call("GET", answer.headers["location"], token=token).json())["status"] != "in-effect":
+    while (body := look(service, answer))["status"] != "in-effect":
         assert time.monotonic() < end, body
         time.sleep(0.02)
     return body
 
 
+def look(service, answer):
+    """Ask again, with the token that was sent there."""
+    headers = {"Authorization": answer.request.headers["Authorization"]}
+    return service.http.get(answer.headers["location"], headers=headers).json()
+
+
 def test_a_withdrawal_is_acknowledged_by_the_fence_on_a_real_broker(city, consent, log):
-    _, token = consent
+    _, issuer = consent
     with serving(city, log) as service, Gate(city):
-        (pseudonym,) = link(service, token, 1)
-        settled(service, token, say(service, consent, pseudonym, "give"))
-        told = settled(service, token, say(service, consent, pseudonym, "withdraw"))
+        (pseudonym,) = link(service, issuer, 1)
+        settled(service, say(service, consent, pseudonym, "give"))
+        told = settled(service, say(service, consent, pseudonym, "withdraw"))
         ref = city.manifest.keyring(city.home).subject(DESK, bytes.fromhex(pseudonym))
         mine = [r for r in records(city, "consent") if r.key() == ref]
         states = [[s.state for s in decode_standing(r.value()).stances.values()] for r in mine]
@@ -223,26 +237,25 @@ def test_a_withdrawal_is_acknowledged_by_the_fence_on_a_real_broker(city, consen
 
 
 def test_killed_before_the_fence_it_completes_the_acknowledgement_after_a_restart(city, consent, log):
-    _, token = consent
+    _, issuer = consent
     with serving(city, log) as service:
-        (pseudonym,) = link(service, token, 2)
-        settled(service, token, say(service, consent, pseudonym, "give"))
+        (pseudonym,) = link(service, issuer, 2)
+        settled(service, say(service, consent, pseudonym, "give"))
         answer = say(service, consent, pseudonym, "withdraw")
         assert answer.status_code == 202
         service.process.kill()
         service.process.wait()
     with serving(city, log) as service:
-        where = answer.headers["location"]
-        assert service.call("GET", where, token=token).json()["status"] == "taking-effect"
+        assert look(service, answer)["status"] == "taking-effect"
         with Gate(city):
-            assert settled(service, token, answer)["state"] == "withdrawn"
+            assert settled(service, answer)["state"] == "withdrawn"
 
 
 def test_a_mark_of_a_transaction_that_was_aborted_acknowledges_nothing(city, consent, log):
-    _, token = consent
+    _, issuer = consent
     with serving(city, log) as service:
-        (pseudonym,) = link(service, token, 3)
-        settled(service, token, say(service, consent, pseudonym, "give"))
+        (pseudonym,) = link(service, issuer, 3)
+        settled(service, say(service, consent, pseudonym, "give"))
         gate = Gate(city)
         for producer in gate.producers:
             producer.init_transactions(30)
@@ -251,16 +264,16 @@ def test_a_mark_of_a_transaction_that_was_aborted_acknowledges_nothing(city, con
         answer = say(service, consent, pseudonym, "withdraw")
         assert answer.status_code == 202
         with Gate(city):
-            assert settled(service, token, answer)["state"] == "withdrawn"
+            assert settled(service, answer)["state"] == "withdrawn"
 
 
 def test_killed_in_the_middle_of_traffic_it_loses_nothing_and_keeps_order(city, consent, log):
-    _, token = consent
+    _, issuer = consent
     numbers = range(100, 140)
     answered: dict[str, int] = {}
     with Gate(city):
         with serving(city, log) as service:
-            pseudonyms = link(service, token, *numbers)
+            pseudonyms = link(service, issuer, *numbers)
             port = httpx.URL(service.url).port
             traffic = [
                 threading.Thread(target=change_minds, args=(service.url, consent, p, answered)) for p in pseudonyms
@@ -274,11 +287,11 @@ def test_killed_in_the_middle_of_traffic_it_loses_nothing_and_keeps_order(city, 
                 thread.join()
         with serving(city, log, port=port) as service:
             for p in pseudonyms:
-                body = service.call("GET", f"/v1/subjects/{p}/standing?department={DESK}", token=token).json()
+                body = service.call("GET", f"/v1/subjects/{p}/standing", auth=office(issuer)).json()
                 # What was answered is there; one more may have been recorded as the process died.
                 assert body["revision"] - 1 in (answered.get(p, 0), answered.get(p, 0) + 1)
-                settled(service, token, say(service, consent, p, "give"))
-                body = service.call("GET", f"/v1/subjects/{p}/standing?department={DESK}", token=token).json()
+                settled(service, say(service, consent, p, "give"))
+                body = service.call("GET", f"/v1/subjects/{p}/standing", auth=office(issuer)).json()
                 answered[p] = body["revision"]
     keyring = city.manifest.keyring(city.home)
     for p in pseudonyms:
@@ -289,10 +302,10 @@ def test_killed_in_the_middle_of_traffic_it_loses_nothing_and_keeps_order(city, 
 
 
 def change_minds(url, consent, pseudonym, answered):
-    agreement, token = consent
+    agreement, issuer = consent
     path = f"/v1/subjects/{pseudonym}/agreements/{agreement.id}"
-    body = {"department": DESK, "notice": agreement.notice.version}
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+    body = {"notice": agreement.notice.version}
+    with httpx.Client(base_url=url, auth=citizen(issuer, pseudonym), timeout=30) as http:
         for i in range(100):
             try:
                 answer = http.post(f"{path}/{'withdraw' if i % 2 else 'give'}", json=body)

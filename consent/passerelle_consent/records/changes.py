@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from passerelle_consent.policy.standing import Standing
+from passerelle_consent.policy.standing import Actor, Standing
 from passerelle_consent.records import problems, sql, standings
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -29,6 +29,9 @@ class Asked:
     principal: str
     at_ms: int
     partitions: int
+    by: Actor = Actor.SUBJECT
+    guardian: SubjectRef | None = None
+    """Who asks by a token of their own as the subject's guardian: the script checks that this is on record."""
     idempotency_key: str | None = None
     request: bytes = b""
     """SHA-256 of the request, to tell a repeat from another use of the same key."""
@@ -45,6 +48,7 @@ class Change:
     recipient: str
     state: str
     department: str
+    principal: str
     revision: int
     at_ms: int
     fenced: bool

@@ -62,11 +62,18 @@ class IdentityRegister(Protocol):
 
 
 class Role(StrEnum):
-    """What a principal may do (`access.RULES` says where)."""
+    """What a principal may do (`access.RULES` says where): the OAuth2 scopes of its token."""
 
+    CITIZEN = "citizen"
+    GUARDIAN = "guardian"
     DEPARTMENT = "department"
-    PORTAL = "portal"
     OFFICER = "officer"
+    AUDITOR = "auditor"
+    OPERATOR = "operator"
+
+
+PERSONAL = frozenset({Role.CITIZEN, Role.GUARDIAN})
+"""Held by people for themselves. A token holds either these or an office's, never both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,15 +81,24 @@ class Principal:
     """Who calls. It uses the pseudonyms of its own department only."""
 
     name: str
-    department: str
+    """Tells principals apart, and names no person: for a citizen it is a hash."""
+    department: str | None
+    """Whose pseudonyms it uses: for a citizen the portal's. None: an auditor or operator of the whole city."""
     roles: frozenset[Role]
+    pseudonym: Pseudonym | None = field(default=None, repr=False)
+    """A citizen's own, of that department."""
+
+    @property
+    def personal(self) -> bool:
+        """Whether it is a citizen, and no office."""
+        return not self.roles.isdisjoint(PERSONAL)
 
 
 class Authenticator(Protocol):
-    """Bearer tokens today; JWTs of an OIDC provider have the same shape."""
+    """Bearer tokens: who holds one."""
 
-    def __call__(self, token: str) -> Principal | None:
-        """Return whose token it is, or None."""
+    async def __call__(self, token: str) -> Principal:
+        """Return whose token it is. Raises `Problem`: a kind of its own for each reason to refuse it."""
         ...
 
 

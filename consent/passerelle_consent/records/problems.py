@@ -26,10 +26,13 @@ class ProblemType:
 class Problem(Exception):
     """A request is refused and nothing was changed. ``more`` holds extension members (RFC 9457 §3.2)."""
 
-    def __init__(self, kind: ProblemType, detail: str | None = None, **more: Any) -> None:
+    def __init__(
+        self, kind: ProblemType, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
         self.detail = detail
+        self.headers = {**kind.headers, **(headers or {})}
         self.more = more
 
     def document(self, request_id: str) -> dict[str, Any]:
@@ -41,14 +44,43 @@ class Problem(Exception):
 
 
 _BEARER = {"WWW-Authenticate": "Bearer"}
+
+
+def _token(slug: str, title: str) -> ProblemType:
+    """One reason to refuse a token (RFC 6750 §3.1); the description is within the characters that §3 allows."""
+    challenge = f'Bearer error="invalid_token", error_description="{title}"'
+    return ProblemType(slug=slug, status=401, title=title, headers={"WWW-Authenticate": challenge})
+
+
 # Seconds that a client waits before it comes back: the queue ahead of it drains in about one.
 _LATER = {"Retry-After": "1"}
 
 MALFORMED = ProblemType(slug="malformed-request", status=422, title="The request is not of the documented form.")
 UNAUTHENTICATED = ProblemType(slug="unauthenticated", status=401, title="A bearer token is needed.", headers=_BEARER)
-INVALID_TOKEN = ProblemType(slug="invalid-token", status=401, title="This token is nobody's.", headers=_BEARER)
-FORBIDDEN = ProblemType(slug="forbidden", status=403, title="This principal may not do this.")
-WRONG_DEPARTMENT = ProblemType(slug="wrong-department", status=403, title="These pseudonyms are another department's.")
+TOKEN_MALFORMED = _token("token-malformed", "This is no access token of the documented form.")
+TOKEN_ALGORITHM = _token("token-algorithm", "Tokens are signed with EdDSA, ES256 or RS256.")
+TOKEN_ISSUER = _token("token-of-another-issuer", "This token is of another issuer.")
+TOKEN_KEY = _token("token-of-unknown-key", "The issuer has no such key.")
+TOKEN_SIGNATURE = _token("token-signature", "The signature is not of the key that the token names.")
+TOKEN_AUDIENCE = _token("token-for-another-audience", "This token is for another service.")
+TOKEN_EXPIRED = _token("token-expired", "This token has expired.")
+TOKEN_NOT_YET = _token("token-not-yet-valid", "This token is not valid yet: is the clock right?")
+TOKEN_CLAIMS = _token("token-claims", "The claims do not say whom this token speaks for.")
+TOKEN_PROBLEMS = (
+    TOKEN_MALFORMED,
+    TOKEN_ALGORITHM,
+    TOKEN_ISSUER,
+    TOKEN_KEY,
+    TOKEN_SIGNATURE,
+    TOKEN_AUDIENCE,
+    TOKEN_EXPIRED,
+    TOKEN_NOT_YET,
+    TOKEN_CLAIMS,
+)
+INSUFFICIENT_SCOPE = ProblemType(slug="insufficient-scope", status=403, title="This needs another scope.")
+NOT_YOURS = ProblemType(slug="not-your-pseudonym", status=403, title="A citizen speaks on their own pseudonym.")
+NOT_GUARDIAN = ProblemType(slug="not-guardian", status=403, title="No guardianship of this subject is on record.")
+NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
 NOT_FOUND = ProblemType(slug="not-found", status=404, title="There is nothing here.")
 UNKNOWN_SUBJECT = ProblemType(slug="unknown-subject", status=404, title="Nobody linked the subject of this pseudonym.")
 UNKNOWN_AGREEMENT = ProblemType(slug="unknown-agreement", status=404, title="There is no such agreement.")
@@ -92,10 +124,14 @@ CONSULTATION_IN_THE_PAST = ProblemType(
 )
 BAD_DRAFT = ProblemType(slug="bad-draft", status=422, title="The draft is no agreement that could be published.")
 BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
+SPEAKER = ProblemType(slug="speaker-is-known", status=422, title="The token says who speaks: leave it out.")
 KEY_REUSED = ProblemType(
     slug="idempotency-key-reused", status=422, title="This Idempotency-Key was used for another request."
 )
 INTERNAL = ProblemType(slug="internal", status=500, title="The service failed; its operator can see why.")
+ISSUER_UNAVAILABLE = ProblemType(
+    slug="issuer-unavailable", status=503, title="The issuer's keys cannot be had: try again.", headers=_LATER
+)
 OVERLOADED = ProblemType(slug="overloaded", status=503, title="Too much at once: try again.", headers=_LATER)
 STORE_UNAVAILABLE = ProblemType(
     slug="store-unavailable", status=503, title="The store did not take it: nothing was changed.", headers=_LATER

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.standing import Actor, Stance, Standing, State
-from passerelle_consent.records import problems, standings
+from passerelle_consent.records import guardians, problems, standings
 from passerelle_consent.records.changes import Asked, Change, record, repeat_of
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.transitions import Action, IllegalTransition, follow
@@ -27,14 +27,15 @@ def say(
     action: Action,
     *,
     notice: int | None,
-    by: Actor,
 ) -> Change:
     """Give, refuse, withdraw or object. Raises `Problem`; a repeat returns the change that it repeats."""
     repeated = repeat_of(conn, asked)
     if repeated is not None:
         return repeated
+    if asked.guardian is not None:
+        guardians.check(conn, guardian=asked.guardian, ward=asked.ref, at_ms=asked.at_ms)
     before = standings.load(conn, asked.ref, asked.at_ms)
-    stance = _stance_after(before, agreement, action, notice=notice, by=by, at_ms=asked.at_ms)
+    stance = _stance_after(before, agreement, action, notice=notice, by=asked.by, at_ms=asked.at_ms)
     standings.save_stance(conn, asked.ref, before, stance)
     entry = JournalEntry(
         id=asked.id,
@@ -53,7 +54,7 @@ def say(
         after,
         entry,
         fenced=action.takes_away,
-        said={**recorded, "recipient": agreement.recipient, "notice": stance.notice, "by": by.value},
+        said={**recorded, "recipient": agreement.recipient, "notice": stance.notice, "by": asked.by.value},
     )
 
 

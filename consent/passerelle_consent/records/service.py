@@ -14,7 +14,7 @@ import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Standing
-from passerelle_consent.records import changes, fence, links, policy_book, sql, standings
+from passerelle_consent.records import changes, fence, guardians, links, policy_book, sql, standings
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
@@ -175,9 +175,12 @@ class Records:
         self._relay.wake()
         return done
 
-    async def standing(self, ref: SubjectRef) -> Standing:
-        """Raises `Problem` unknown-subject."""
-        return await self.read(partial(standings.load, ref=ref, now_ms=self._parts.clock()))
+    async def standing(self, ref: SubjectRef, *, guardian: SubjectRef | None = None) -> Standing:
+        """Raises `Problem` unknown-subject; and, when a guardian asks, not-guardian."""
+        now_ms = self._parts.clock()
+        if guardian is not None:
+            await self.read(partial(guardians.check, guardian=guardian, ward=ref, at_ms=now_ms))
+        return await self.read(partial(standings.load, ref=ref, now_ms=now_ms))
 
     async def find(self, change_id: bytes) -> Change | None:
         """Return a change by its id."""

@@ -31,6 +31,9 @@ FOREVER_MS = -1
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Retention = Annotated[str, Field(pattern=r"^(forever|P(\d+[DWMY])+)$")]
+Uri = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$", max_length=255)]
+# Plain HTTP only to this machine: whoever can change the keys on their way is everybody.
+JwksUri = Annotated[str, Field(pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])[\x21-\x7e]+$", max_length=255)]
 KeyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(/[a-z][a-z0-9-]*)*$")]
 
 
@@ -78,6 +81,23 @@ class KeyNames(_Section):
 
     city: KeyName = "city"
     departments: KeyName = "departments"
+    issuer: KeyName = "issuer"
+
+
+class Identity(_Section):
+    """Whose access tokens the consent service takes, and for which audience (RFC 9068)."""
+
+    issuer: Uri
+    audience: Uri
+    jwks_uri: JwksUri | None = None
+    """Where the provider's public keys are. Neither this nor a file: the city's own issuer."""
+    jwks_file: Path | None = None
+    """Or a copy of them, relative to the manifest."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the city mints the tokens itself."""
+        return self.jwks_uri is None and self.jwks_file is None
 
 
 class _File(_Section):
@@ -91,6 +111,7 @@ class _File(_Section):
     observer: bool = False
     retention: Retentions = Retentions()
     keys: KeyNames = KeyNames()
+    identity: Identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +132,7 @@ class Manifest:
     """Whether a principal exists that reads everything and counts: in a demonstration, and nowhere else."""
     retention: Retentions
     keys: KeyNames
+    identity: Identity
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -160,6 +182,8 @@ def _problems(document: Document, file: _File) -> Iterator[str]:
     for i, department in enumerate(file.departments):
         if department.id in RESERVED:
             yield document.problem(("departments", i, "id"), f"{department.id} is a principal of the bus itself")
+    if file.identity.jwks_uri and file.identity.jwks_file:
+        yield document.problem(("identity", "jwks_file"), "jwks_uri says it already: one of them")
     for name, folder in file.directories:
         if not (document.path.parent / folder).is_dir():
             yield document.problem(("directories", name), f"{folder} is not a folder")

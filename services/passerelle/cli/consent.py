@@ -2,25 +2,25 @@
 
 import signal
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
 
+    from passerelle.city.manifest import Manifest
     from passerelle.config import Home, KafkaAccess, Settings
+    from passerelle.issuer import Bearing
     from passerelle.pseudonyms import Keyring
-    from passerelle_consent.records.http.tokens import FileTokens
-    from passerelle_consent.records.ports import Identity, Producer, Pseudonym, SubjectRef
+    from passerelle_consent.records.http.tokens import Tokens
+    from passerelle_consent.records.ports import Clock, Identity, Producer, Pseudonym, SubjectRef
     from passerelle_consent.records.service import Parts
 
 PORT = 8470
 PRINCIPAL = "consent"
-DESK = "citizen-desk"
-"""The department whose token also speaks for citizens, until they sign in themselves."""
-
 REQUESTS_AT_ONCE = 2_000
 """Connections beyond it are answered 503 at once; each waits 2 s at most, so a thousand withdrawals a second fit."""
 
@@ -38,12 +38,10 @@ FIRST_PAUSE_S = 0.5
 FETCH_WAIT_MS = 100
 """The broker answers a fetch at once when a mark is there; this bounds what a lost race between the two costs."""
 
+TOKEN_MINUTES_MAX = 24 * 60
+"""A token cannot be taken back."""
+
 app = typer.Typer(help="The consent service.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `serve` a sub-command while it is the only one."""
 
 
 @app.command()
@@ -62,6 +60,54 @@ def serve(
     with _listen(host, port) as listening:
         code = asyncio.run(_serve(settings(), listening))
     raise typer.Exit(code)
+
+
+@app.command()
+def token(
+    *,
+    scope: Annotated[
+        list[str], typer.Option(help="citizen, guardian, department, officer, auditor, operator; repeat.")
+    ],
+    department: Annotated[str | None, typer.Option(help="Whose pseudonyms it uses.")] = None,
+    pseudonym: Annotated[str | None, typer.Option(help="A citizen's own, of that department, as hexadecimal.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Who this is at the issuer [from the others].")] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=TOKEN_MINUTES_MAX, help="How long it lives.")] = 15,
+) -> None:
+    """Mint an access token of the city's own issuer, and print it. It cannot be taken back before its end."""
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.issuer import LocalIssuer
+
+    here = settings()
+    manifest = Manifest.load(here.manifest_path)
+    bearing = _bearing(manifest, scope, department, pseudonym, subject)
+    typer.echo(LocalIssuer(here.home, manifest).mint(bearing, minutes=minutes))
+
+
+def _bearing(
+    manifest: "Manifest", scopes: list[str], department: str | None, pseudonym: str | None, subject: str | None
+) -> "Bearing":
+    """Refuse at once what the service would refuse. Raises `Fault`."""
+    from passerelle.cli.inbox import known_department
+    from passerelle.issuer import Bearing
+    from passerelle_consent.records.ports import PERSONAL, Role
+    from passerelle_schemas.faults import Fault
+
+    unknown = [scope for scope in scopes if scope not in {role.value for role in Role}]
+    if unknown:
+        raise Fault(f"no scope {unknown[0]}", hint=f"scopes: {', '.join(Role)}")
+    if department is not None:
+        known_department(department, set(manifest.department_ids))
+    personal = not PERSONAL.isdisjoint(scopes)
+    if personal is (pseudonym is None):
+        raise Fault("citizen and guardian need --pseudonym, the others have none")
+    if department is None and (personal or not {Role.DEPARTMENT, Role.OFFICER}.isdisjoint(scopes)):
+        raise Fault("a scope with pseudonyms needs --department")
+    try:
+        block = None if pseudonym is None else bytes.fromhex(pseudonym)
+    except ValueError:
+        raise Fault("--pseudonym is not hexadecimal") from None
+    return Bearing(scopes=scopes, department=department, pseudonym=block, subject=subject)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -134,7 +180,8 @@ def _application(here: "Settings", parts: "Parts") -> "FastAPI":
     from passerelle_consent.records.http.app import make_app
     from passerelle_consent.records.service import Records
 
-    return make_app(Records(parts), file_tokens(here.home, Manifest.load(here.manifest_path).department_ids))
+    manifest = Manifest.load(here.manifest_path)
+    return make_app(Records(parts), authenticator(manifest, here.home, parts.clock))
 
 
 def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
@@ -158,24 +205,24 @@ def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
     )
 
 
-def file_tokens(home: "Home", departments: Sequence[str]) -> "FileTokens":
-    """Read, or make at first use, a token for each department and each department's officer.
+def authenticator(manifest: "Manifest", home: "Home", clock: "Clock") -> "Tokens":
+    """Take the tokens of the issuer that the manifest names. Raises `Fault`."""
+    from passerelle.issuer import LocalIssuer
+    from passerelle_consent.records.http.keys import FetchFailed, FixedKeys, ProviderKeys, fetch_from
+    from passerelle_consent.records.http.tokens import Tokens, Trust
+    from passerelle_schemas.faults import Fault
 
-    `tokens/<department>` links, and takes refusals, withdrawals and objections; the citizen desk's also speaks for
-    citizens. `tokens/officer.<department>` opens overrides on that department's pseudonyms, and does nothing else.
-    """
-    from passerelle.keys import secret
-    from passerelle_consent.records.http.tokens import FileTokens
-    from passerelle_consent.records.ports import Principal, Role
-
-    tokens = {}
-    for department in departments:
-        roles = {Role.DEPARTMENT, Role.PORTAL} if department == DESK else {Role.DEPARTMENT}
-        officer = f"officer.{department}"
-        for name, held in ((department, frozenset(roles)), (officer, frozenset({Role.OFFICER}))):
-            token = secret(home.keys, f"tokens/{name}")
-            tokens[token] = Principal(name=name, department=department, roles=held)
-    return FileTokens(tokens)
+    identity, departments = manifest.identity, frozenset(manifest.department_ids)
+    trust = Trust(issuer=identity.issuer, audience=identity.audience, departments=departments)
+    if identity.jwks_uri is not None:
+        return Tokens(ProviderKeys(fetch_from(identity.jwks_uri), clock), trust, clock)
+    if identity.jwks_file is None:
+        return Tokens(FixedKeys(LocalIssuer(home, manifest).jwks), trust, clock)
+    file = manifest.path.parent / identity.jwks_file
+    try:
+        return Tokens(FixedKeys(file.read_bytes()), trust, clock)
+    except (OSError, FetchFailed) as exc:
+        raise Fault(f"the issuer's keys cannot be read: {exc}", where=str(file)) from None
 
 
 class Register:

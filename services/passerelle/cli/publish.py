@@ -191,10 +191,12 @@ def _catalogue(here: "Settings", department: str) -> "Catalogue":
 
 
 def _register(here: "Settings", consent_url: str, department: str) -> "LinkClient":
-    from passerelle.keys import secret
+    from passerelle.city.manifest import Manifest
+    from passerelle.issuer import Bearing, LocalIssuer
     from passerelle.publish.link import LinkClient
 
-    return LinkClient(consent_url, secret(here.home.keys, f"tokens/{department}"), department)
+    issuer = LocalIssuer(here.home, Manifest.load(here.manifest_path))
+    return LinkClient(consent_url, issuer.bearer(Bearing(scopes=["department"], department=department)))
 
 
 async def _link(here: "Settings", file: Path, department: str, consent_url: str) -> bool:

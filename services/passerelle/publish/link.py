@@ -24,16 +24,13 @@ class LinkFault(Fault):
 
 
 class LinkClient:
-    """Asks ``POST /v1/links`` for one department, in bounded batches."""
+    """Asks ``POST /v1/links`` for the department that ``auth`` speaks for, in bounded batches."""
 
-    def __init__(
-        self, base_url: str, token: str, department: str, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, base_url: str, auth: httpx.Auth, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base_url = base_url
-        self._department = department
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            headers={"Authorization": f"Bearer {token}"},
+            auth=auth,
             timeout=TIMEOUT_S,
             transport=transport,
         )
@@ -54,7 +51,7 @@ class LinkClient:
         return pseudonyms
 
     async def _link(self, batch: Sequence[PivotIdentity]) -> list[bytes]:
-        body = {"department": self._department, "identities": [i.model_dump(mode="json") for i in batch]}
+        body = {"identities": [i.model_dump(mode="json") for i in batch]}
         answer = await self._post(body)
         if answer.status_code != httpx.codes.OK:
             raise LinkFault(f"the identity register said no: {_title(answer)}", where=self._base_url)

@@ -13,12 +13,13 @@ import httpx
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.records.http.app import make_app
-from passerelle_consent.records.http.tokens import FileTokens
-from passerelle_consent.records.ports import Principal, Role
+from passerelle_consent.records.http.keys import FixedKeys
+from passerelle_consent.records.http.tokens import Tokens, Trust
 from passerelle_consent.records.service import Parts, Records
 from passerelle_consent.records.store import Store
 from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence
 from passerelle_schemas.catalogue import Catalogue
+from unit.records import issuer
 
 PARTITIONS = 4
 START_MS = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp() * 1000)
@@ -199,11 +200,19 @@ AGREEMENTS = [
     agreement("old-consent", until=date(2026, 2, 1)),
 ]
 
-TOKENS = {
-    "desk": Principal(name="citizen-desk", department="citizen-desk", roles=frozenset({Role.PORTAL, Role.DEPARTMENT})),
-    "tax": Principal(name="tax", department="tax", roles=frozenset({Role.DEPARTMENT})),
-    "officer": Principal(name="officer.emergency", department="emergency", roles=frozenset({Role.OFFICER})),
+WHO = {
+    "desk": {"scope": "department", "department": "citizen-desk"},
+    "tax": {"scope": "department", "department": "tax"},
+    "officer": {"scope": "officer", "department": "emergency"},
+    "auditor": {"scope": "auditor"},
+    "operator": {"scope": "operator"},
 }
+TRUST = Trust(issuer=issuer.ISSUER, audience=issuer.AUDIENCE, departments=DEPARTMENTS)
+
+
+def citizen(pseudonym, scope="citizen"):
+    """Who signed in at the portal."""
+    return {"scope": scope, "department": "citizen-desk", "pseudonym": pseudonym}
 
 
 @dataclass
@@ -219,6 +228,8 @@ class City:
     register: Register = field(default_factory=Register)
     broken: list = field(default_factory=list)
     ids: count = field(default_factory=lambda: count(1))
+    asked: dict = field(default_factory=dict)
+    """Where to look → who was sent there."""
 
     async def up(self):
         self.gate = Gate(self.broker, diligent=self.diligent)
@@ -237,7 +248,7 @@ class City:
                 on_broken=self.broken.append,
             )
         )
-        self.app = make_app(self.records, FileTokens(TOKENS))
+        self.app = make_app(self.records, Tokens(FixedKeys(issuer.JWKS), TRUST, self.clock))
         await self.records.start()
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://consent")
@@ -246,22 +257,30 @@ class City:
         await self.http.aclose()
         await self.records.stop()
 
+    def bearer(self, who):
+        """A token of whom `WHO` names or a `citizen`; any other text is the token itself."""
+        said = WHO.get(who) if isinstance(who, str) else who
+        return who if said is None else issuer.sign(issuer.claims(self.clock.now_ms, **said))
+
     async def call(self, method, path, body=None, token="desk", **headers):  # noqa: S107
-        auth = {"Authorization": f"Bearer {token}"} if token else {}
+        who = self.asked.get(path, token)
+        auth = {"Authorization": f"Bearer {self.bearer(who)}"} if token else {}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.http.request(method, path, json=body, headers={**auth, **named})
 
-    async def link(self, *names, token="desk", department="citizen-desk"):  # noqa: S107
-        body = {"department": department, "identities": [identity(name) for name in names]}
-        answer = await self.call("POST", "/v1/links", body, token)
+    async def link(self, *names, token="desk"):  # noqa: S107
+        answer = await self.call("POST", "/v1/links", {"identities": [identity(name) for name in names]}, token)
         assert answer.status_code == 200, answer.text
         return answer.json()["pseudonyms"]
 
-    async def say(self, action, pseudonym, agreement_id="moves-to-schools", *, token="desk", **body):  # noqa: S107
+    async def say(self, action, pseudonym, agreement_id="moves-to-schools", *, token=None, **body):
+        """The citizen says it, unless somebody else's token is given."""
         headers = {"Idempotency_Key": body.pop("key")} if "key" in body else {}
-        said = {"department": "citizen-desk", "notice": 1, **body}
         path = f"/v1/subjects/{pseudonym}/agreements/{agreement_id}/{action}"
-        return await self.call("POST", path, said, token, **headers)
+        who = token or citizen(pseudonym)
+        answer = await self.call("POST", path, {"notice": 1, **body}, who, **headers)
+        self.asked[answer.headers.get("location")] = who
+        return answer
 
     async def until_shown(self, path, holds):
         async with asyncio.timeout(20):

@@ -26,7 +26,7 @@ async def test_linking_again_changes_nothing_and_another_department_adds_a_link_
     before = len(city.broker.records)
     assert await city.link("Durand", "Durand") == [desk, desk]
     assert len(city.broker.records) == before
-    (tax,) = await city.link("Durand", token="tax", department="tax")
+    (tax,) = await city.link("Durand", token="tax")
     assert tax != desk
     assert city.ref(tax, "tax") == city.ref(desk)
     assert len(city.broker.standings(city.ref(desk))) == 1
@@ -54,7 +54,7 @@ async def test_giving_again_renews_and_a_compatible_notice_is_accepted(city):
 
 async def test_refusing(city):
     (pseudonym,) = await city.link("Durand")
-    answer = await city.say("refuse", pseudonym, by="guardian")
+    answer = await city.say("refuse", pseudonym, token="desk", by="guardian")
     assert (answer.status_code, answer.json()["state"]) == (200, "refused")
     assert answer.json()["standing"]["agreements"][0]["by"] == "guardian"
 
@@ -110,7 +110,6 @@ async def test_an_override_reaches_the_standing_and_ends_in_time(city):
     (pseudonym,) = await city.link("Durand", token="desk")
     emergency = city.register.pseudonyms("emergency", [city.ref(pseudonym)])[0].hex()
     body = {
-        "department": "emergency",
         "recipient": "emergency",
         "officer": "o-17",
         "reason_code": "heatwave",
@@ -123,14 +122,14 @@ async def test_an_override_reaches_the_standing_and_ends_in_time(city):
     assert override.until_ms - city.clock.now_ms <= 72 * 3_600_000
     assert [e.type for e in city.broker.journal()][-1] is JournalType.OVERRIDE
     city.clock.now_ms += 73 * 3_600_000
-    standing = await city.call("GET", f"/v1/subjects/{emergency}/standing?department=emergency", token="officer")
+    standing = await city.call("GET", f"/v1/subjects/{emergency}/standing", token="officer")
     assert standing.json()["overrides"] == []
 
 
 async def test_the_standing_is_shown(city):
     (pseudonym,) = await city.link("Durand")
     await city.say("give", pseudonym)
-    answer = await city.call("GET", f"/v1/subjects/{pseudonym}/standing?department=citizen-desk")
+    answer = await city.call("GET", f"/v1/subjects/{pseudonym}/standing")
     (stance,) = answer.json()["agreements"]
     assert (stance["agreement"], stance["state"], stance["notice"]) == ("moves-to-schools", "given", 1)
     assert stance["at"].startswith("2026-05-01T00:00:00.")
@@ -145,7 +144,7 @@ async def test_a_broker_that_takes_nothing_shows_in_readiness(monkeypatch, slow_
     monkeypatch.setattr("passerelle_consent.records.service.DRAIN_S", 0)
     city = slow_city
     city.broker.silent = True
-    body = {"department": "citizen-desk", "identities": [identity("Durand")]}
+    body = {"identities": [identity("Durand")]}
     answer = await city.call("POST", "/v1/links", body)
     assert (answer.status_code, answer.json()["status"]) == (200, "taking-effect")
     await until(lambda: city.records._relay.waiting_since_ms is not None)

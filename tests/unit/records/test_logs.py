@@ -42,15 +42,15 @@ async def test_no_line_names_a_person_or_a_pseudonym(logged, city, monkeypatch):
     await city.say("withdraw", pseudonym)
     await city.say("give", CANARY)
     await city.say("give", pseudonym, CANARY.lower())
-    await city.call("POST", "/v1/links", {"department": "citizen-desk", "identities": [{CANARY: CANARY}]})
+    await city.call("POST", "/v1/links", {"identities": [{CANARY: CANARY}]})
     await city.call("POST", f"/v1/{CANARY}", {CANARY: CANARY})
-    await city.call("GET", f"/v1/subjects/{pseudonym}/standing?department=citizen-desk&name={CANARY}", token=CANARY)
+    await city.call("GET", f"/v1/subjects/{pseudonym}/standing?name={CANARY}", token=CANARY)
 
     def burst(identities):
         raise RuntimeError(identities[0].family_name + repr(identities))
 
     monkeypatch.setattr(city.register, "refs", burst)
-    await city.call("POST", "/v1/links", {"department": "citizen-desk", "identities": [identity(CANARY)]})
+    await city.call("POST", "/v1/links", {"identities": [identity(CANARY)]})
     text = logged()
     assert text.count('"request"') == 10
     for secret in (CANARY, CANARY.lower(), pseudonym, city.ref(pseudonym).hex(), "Bearer"):

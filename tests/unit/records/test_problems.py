@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from unit.records.fakes import identity
+from unit.records.fakes import citizen, identity
 
 URN = "urn:passerelle:problem:"
 SUBJECT = "0" * 32
 GIVE = f"/v1/subjects/{SUBJECT}/agreements/moves-to-schools/give"
-SAID = {"department": "citizen-desk", "notice": 1}
+SAID = {"notice": 1}
+WHO = citizen(SUBJECT)
 
 
 def slug(answer):
@@ -36,37 +37,52 @@ async def test_no_token(untouched):
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_a_token_that_is_nobodys(untouched):
-    assert slug(await untouched.call("POST", GIVE, SAID, "guess")) == (401, "invalid-token")
-
-
 async def test_no_token_is_said_before_the_body_is_looked_at(untouched):
     answer = await untouched.http.post(GIVE, content=b"{", headers={"content-type": "application/json"})
     assert slug(answer) == (401, "unauthenticated")
 
 
 async def test_a_role_that_may_not(untouched):
-    body = {**SAID, "department": "tax"}
-    answer = await untouched.call("POST", GIVE, body, "tax")
-    assert slug(answer) == (403, "forbidden")
-    assert answer.json()["roles"] == ["portal"]
+    answer = await untouched.call("POST", GIVE, SAID, "tax")
+    assert slug(answer) == (403, "insufficient-scope")
+    assert answer.json()["scopes"] == ["citizen", "guardian"]
+    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="citizen guardian"'
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("POST", "/v1/links", {"department": "citizen-desk", "identities": [identity("Durand")]}),
-        ("POST", f"/v1/subjects/{SUBJECT}/agreements/moves-to-schools/withdraw", SAID),
-        ("GET", f"/v1/subjects/{SUBJECT}/standing?department=citizen-desk", None),
-    ],
-)
-async def test_another_departments_pseudonyms(untouched, method, path, body):
-    assert slug(await untouched.call(method, path, body, "tax")) == (403, "wrong-department")
+async def test_another_departments_pseudonyms_are_as_unknown_as_those_of_nobody(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    answer = await untouched.say("withdraw", pseudonym, token="tax")
+    assert slug(answer) == (404, "unknown-subject")
+    answer = await untouched.call("GET", f"/v1/subjects/{pseudonym}/standing", token="officer")
+    assert slug(answer) == (404, "unknown-subject")
+
+
+async def test_a_citizen_on_somebody_elses_pseudonym(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    for scope, problem in (("citizen", "not-your-pseudonym"), ("citizen guardian", "not-guardian")):
+        assert slug(await untouched.say("give", pseudonym, token=citizen(SUBJECT, scope))) == (403, problem)
+        answer = await untouched.call("GET", f"/v1/subjects/{pseudonym}/standing", token=citizen(SUBJECT, scope))
+        assert slug(answer) == (403, problem)
+
+
+async def test_me_is_for_citizens(untouched):
+    answer = await untouched.call("GET", "/v1/subjects/me/standing", token="desk")
+    assert slug(answer) == (403, "not-a-citizen")
+    (pseudonym,) = await untouched.link("Durand")
+    answer = await untouched.call("GET", "/v1/subjects/me/standing", token=citizen(pseudonym))
+    assert answer.json()["revision"] == 1
+    answer = await untouched.call("GET", "/v1/subjects/me/standing", token=citizen(pseudonym, "guardian"))
+    assert slug(answer) == (403, "insufficient-scope")
+
+
+async def test_a_citizen_does_not_say_who_speaks(untouched):
+    (pseudonym,) = await untouched.link("Durand")
+    assert slug(await untouched.say("refuse", pseudonym, by="guardian")) == (422, "speaker-is-known")
 
 
 async def test_a_pseudonym_that_nobody_linked(untouched):
-    assert slug(await untouched.call("POST", GIVE, SAID)) == (404, "unknown-subject")
-    answer = await untouched.call("GET", f"/v1/subjects/{SUBJECT}/standing?department=citizen-desk")
+    assert slug(await untouched.call("POST", GIVE, SAID, WHO)) == (404, "unknown-subject")
+    answer = await untouched.call("GET", f"/v1/subjects/{SUBJECT}/standing")
     assert slug(answer) == (404, "unknown-subject")
 
 
@@ -119,13 +135,13 @@ async def test_withdrawing_twice_is_one_withdrawal(city):
 
 
 async def test_an_idempotency_key_used_for_something_else(city):
-    first, second = await city.link("Durand", "Petit")
-    assert (await city.say("give", first, key="k")).status_code == 200
+    (first,) = await city.link("Durand")
+    assert (await city.say("give", first, "moves-to-tax", key="k", notice=3)).status_code == 200
     before = list(city.broker.records)
     for answer in (
-        await city.say("give", first, key="k", by="guardian"),
-        await city.say("refuse", first, key="k"),
-        await city.say("give", second, key="k"),
+        await city.say("give", first, "moves-to-tax", key="k", notice=2),
+        await city.say("give", first, "moves-to-schools", key="k"),
+        await city.say("refuse", first, "moves-to-tax", key="k", notice=3),
     ):
         assert slug(answer) == (422, "idempotency-key-reused")
     assert city.broker.records == before
@@ -141,18 +157,18 @@ async def test_an_idempotency_key_used_for_something_else(city):
         {**SAID, "notice": 0},
         {**SAID, "by": "neighbour"},
         {**SAID, "Mme Zyxwvut": 1},
-        {"department": "Zyxwvut"},
+        {"Zyxwvut": "citizen-desk"},
     ],
 )
 async def test_a_malformed_body(untouched, body):
-    answer = await untouched.call("POST", GIVE, body)
+    answer = await untouched.call("POST", GIVE, body, WHO)
     assert slug(answer) == (422, "malformed-request")
     assert "yxwvut" not in answer.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a":', b"\xff\xfe", b"null", b'"Zyxwvut"'])
 async def test_bytes_that_are_no_json(untouched, content):
-    headers = {"content-type": "application/json", "authorization": "Bearer desk"}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {untouched.bearer(WHO)}"}
     answer = await untouched.http.post(GIVE, content=content, headers=headers)
     assert slug(answer) == (422, "malformed-request")
     assert "yxwvut" not in answer.text
@@ -174,7 +190,7 @@ async def test_bytes_that_are_no_json(untouched, content):
     ],
 )
 async def test_a_malformed_identity_is_placed_and_not_quoted(untouched, field, value):
-    body = {"department": "citizen-desk", "identities": [identity("Durand"), {**identity("Petit"), field: value}]}
+    body = {"identities": [identity("Durand"), {**identity("Petit"), field: value}]}
     answer = await untouched.call("POST", "/v1/links", body)
     assert slug(answer) == (422, "malformed-request")
     where = answer.json()["errors"][0]["where"]
@@ -183,22 +199,22 @@ async def test_a_malformed_identity_is_placed_and_not_quoted(untouched, field, v
 
 
 async def test_too_many_identities(untouched):
-    body = {"department": "citizen-desk", "identities": [identity("Durand")] * 1001}
+    body = {"identities": [identity("Durand")] * 1001}
     assert slug(await untouched.call("POST", "/v1/links", body)) == (422, "malformed-request")
 
 
 @pytest.mark.parametrize("path", ["/v1/subjects/short/agreements/a/give", f"/v1/subjects/{SUBJECT}/agreements/A/give"])
 async def test_a_malformed_path(untouched, path):
-    assert slug(await untouched.call("POST", path, SAID)) == (422, "malformed-request")
+    assert slug(await untouched.call("POST", path, SAID, WHO)) == (422, "malformed-request")
 
 
 async def test_a_malformed_idempotency_key(untouched):
-    answer = await untouched.call("POST", GIVE, SAID, Idempotency_Key="k" * 129)
+    answer = await untouched.call("POST", GIVE, SAID, WHO, Idempotency_Key="k" * 129)
     assert slug(answer) == (422, "malformed-request")
 
 
 async def test_ten_megabytes(untouched):
-    body = {"department": "citizen-desk", "identities": [{**identity("Durand"), "family_name": "x" * 10_000_000}]}
+    body = {"identities": [{**identity("Durand"), "family_name": "x" * 10_000_000}]}
     answer = await untouched.call("POST", "/v1/links", body)
     assert slug(answer) == (413, "body-too-large")
 
@@ -208,7 +224,9 @@ async def test_ten_megabytes_of_unknown_length(untouched):
         for _ in range(160):
             yield b"x" * 65_536
 
-    answer = await untouched.http.post(GIVE, content=drops(), headers={"authorization": "Bearer desk"})
+    answer = await untouched.http.post(
+        GIVE, content=drops(), headers={"authorization": f"Bearer {untouched.bearer(WHO)}"}
+    )
     assert slug(answer) == (413, "body-too-large")
 
 
@@ -223,7 +241,6 @@ async def test_ten_megabytes_of_unknown_length(untouched):
 )
 async def test_overrides_that_are_refused(untouched, change, problem):
     body = {
-        "department": "emergency",
         "recipient": "emergency",
         "officer": "o-17",
         "reason_code": "heatwave",
@@ -238,7 +255,10 @@ async def test_overrides_that_are_refused(untouched, change, problem):
 async def test_an_acknowledgement_that_is_not_or_is_anothers(city):
     (pseudonym,) = await city.link("Durand")
     given = (await city.say("give", pseudonym)).json()["acknowledgement"]
-    for path, token in ((f"/v1/acknowledgements/{'f' * 32}", "desk"), (f"/v1/acknowledgements/{given}", "tax")):
+    for path, token in (
+        (f"/v1/acknowledgements/{'f' * 32}", citizen(pseudonym)),
+        (f"/v1/acknowledgements/{given}", "tax"),
+    ):
         assert slug(await city.call("GET", path, token=token)) == (404, "unknown-acknowledgement")
 
 
@@ -254,7 +274,7 @@ async def test_a_bug_says_nothing_about_itself(untouched, monkeypatch):
         raise RuntimeError("Zyxwvut")
 
     monkeypatch.setattr(untouched.register, "refs", burst)
-    body = {"department": "citizen-desk", "identities": [identity("Durand")]}
+    body = {"identities": [identity("Durand")]}
     answer = await untouched.call("POST", "/v1/links", body)
     assert slug(answer) == (500, "internal")
     assert "yxwvut" not in answer.text

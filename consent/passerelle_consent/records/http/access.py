@@ -8,23 +8,25 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from passerelle_consent.records import problems
-from passerelle_consent.records.ports import Authenticator, Principal, Role
+from passerelle_consent.records.ports import PERSONAL, Authenticator, Principal, Role
 from passerelle_consent.records.problems import Problem
 
-_SAY = "/v1/subjects/{pseudonym}/agreements/{agreement}/"
+_SUBJECT = "/v1/subjects/{pseudonym}"
+_SAY = _SUBJECT + "/agreements/{agreement}/"
+_COUNTER = PERSONAL | {Role.DEPARTMENT}
 
 RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
     {
         ("POST", "/v1/links"): frozenset({Role.DEPARTMENT}),
-        # A recipient that could record a consent in its own favour would need no citizen: only the portal may give.
-        ("POST", _SAY + "give"): frozenset({Role.PORTAL}),
-        ("POST", _SAY + "refuse"): frozenset({Role.PORTAL, Role.DEPARTMENT}),
+        # A recipient that could record a consent in its own favour would need no citizen: only citizens give.
+        ("POST", _SAY + "give"): PERSONAL,
+        ("POST", _SAY + "refuse"): _COUNTER,
         # It must be as easy to withdraw as to give (GDPR Art. 7(3)): any counter takes a withdrawal or an objection.
-        ("POST", _SAY + "withdraw"): frozenset({Role.PORTAL, Role.DEPARTMENT}),
-        ("POST", _SAY + "object"): frozenset({Role.PORTAL, Role.DEPARTMENT}),
-        ("POST", "/v1/subjects/{pseudonym}/overrides"): frozenset({Role.OFFICER}),
-        ("GET", "/v1/subjects/{pseudonym}/standing"): frozenset({Role.PORTAL, Role.DEPARTMENT, Role.OFFICER}),
-        ("GET", "/v1/acknowledgements/{acknowledgement}"): frozenset(Role),
+        ("POST", _SAY + "withdraw"): _COUNTER,
+        ("POST", _SAY + "object"): _COUNTER,
+        ("POST", _SUBJECT + "/overrides"): frozenset({Role.OFFICER}),
+        ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
+        ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
     }
 )
 
@@ -44,7 +46,7 @@ class GuardedRoute(APIRoute):
             request.state.principal = None
             for allowed in rules:
                 if allowed is not None:
-                    request.state.principal = admit(request, allowed)
+                    request.state.principal = await admit(request, allowed)
             return await handle(request)
 
         return guarded
@@ -54,21 +56,20 @@ class GuardedRoute(APIRoute):
         return None if at in OPEN else RULES[at]
 
 
-def admit(request: Request, allowed: frozenset[Role]) -> Principal:
-    """Return the caller. Raises `Problem` unauthenticated, invalid-token, forbidden."""
+async def admit(request: Request, allowed: frozenset[Role]) -> Principal:
+    """Return the caller. Raises `Problem`: unauthenticated, one of the token's, insufficient-scope."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem(problems.UNAUTHENTICATED)
     authenticate: Authenticator = request.app.state.authenticate
-    principal = authenticate(token.strip())
-    if principal is None:
-        raise Problem(problems.INVALID_TOKEN)
+    principal = await authenticate(token.strip())
     if principal.roles.isdisjoint(allowed):
-        raise Problem(problems.FORBIDDEN, roles=sorted(role.value for role in allowed))
+        raise insufficient(allowed)
     return principal
 
 
-def own_department(principal: Principal, department: str) -> None:
-    """Raise `Problem` wrong-department when the pseudonyms are not the caller's."""
-    if department != principal.department:
-        raise Problem(problems.WRONG_DEPARTMENT)
+def insufficient(allowed: frozenset[Role]) -> Problem:
+    """Return the refusal that names the scopes of which one is needed (RFC 6750 §3.1)."""
+    scopes = sorted(role.value for role in allowed)
+    challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
+    return Problem(problems.INSUFFICIENT_SCOPE, headers={"WWW-Authenticate": challenge}, scopes=scopes)

@@ -52,32 +52,28 @@ class IdentityIn(In):
 
 
 class LinkIn(In):
-    """Identities to link to a department."""
+    """Identities to link to the caller's department."""
 
-    department: DepartmentId
     identities: list[IdentityIn] = Field(min_length=1, max_length=IDENTITIES_MAX)
 
 
 class EndIn(In):
-    """Who speaks. `department` is the one whose pseudonym stands in the path. To end a sharing needs no notice."""
+    """Who stands at the counter; a citizen's token says it itself. To end a sharing needs no notice."""
 
-    department: DepartmentId
-    by: Literal["subject", "guardian"] = "subject"
+    by: Literal["subject", "guardian"] | None = None
     notice: NoticeVersion | None = None
 
 
 class SayIn(In):
-    """Who speaks, and on which notice: the version that was shown."""
+    """Who stands at the counter, and on which notice: the version that was shown."""
 
-    department: DepartmentId
-    by: Literal["subject", "guardian"] = "subject"
+    by: Literal["subject", "guardian"] | None = None
     notice: NoticeVersion
 
 
 class OverrideIn(In):
     """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
 
-    department: DepartmentId
     recipient: DepartmentId
     officer: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     reason_code: Code

@@ -7,14 +7,18 @@ from typing import Annotated
 from fastapi import Header, Path, Request, Response
 from pydantic import BaseModel
 
-from passerelle_consent.policy.standing import Standing
+from passerelle_consent.policy.standing import Actor, Standing
+from passerelle_consent.records import problems
 from passerelle_consent.records.changes import Asked, Change
-from passerelle_consent.records.http.access import own_department
-from passerelle_consent.records.http.bodies import ChangeOut, Hex16
-from passerelle_consent.records.ports import Principal, Pseudonym, SubjectRef
+from passerelle_consent.records.http.access import insufficient
+from passerelle_consent.records.http.bodies import ChangeOut
+from passerelle_consent.records.ports import Principal, Pseudonym, Role, SubjectRef
+from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
 
-PseudonymPath = Annotated[Hex16, Path()]
+ME = "me"
+
+PseudonymPath = Annotated[str, Path(pattern=rf"^({ME}|[0-9a-f]{{32}})$")]
 AgreementPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 
@@ -31,10 +35,47 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-def ref_of(request: Request, department: str, pseudonym: str) -> SubjectRef:
-    """Return the subject behind one of the caller's own pseudonyms. Raises `Problem` wrong-department."""
-    own_department(principal_of(request), department)
-    return records_of(request).register.ref(department, Pseudonym(bytes.fromhex(pseudonym)))
+def department_of(request: Request) -> str:
+    """The caller's department. Every rule of a route that asks for it lets in only roles that have one."""
+    department = principal_of(request).department
+    assert department is not None  # noqa: S101 - `tokens` refuses such roles without a department
+    return department
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """Whom a request is about, and as whom the caller speaks of them."""
+
+    ref: SubjectRef
+    by: Actor
+    guardian: SubjectRef | None = None
+    """The caller, who says to be the subject's guardian: the script checks that this is on record."""
+
+
+def subject_of(request: Request) -> Subject:
+    """Resolve the path's `{pseudonym}` for this caller. Raises `Problem`.
+
+    A citizen is `me`, or their own pseudonym; with the scope `guardian`, somebody else's guardian. An office speaks of
+    whoever is behind the pseudonym of its own department: some ref always comes out, known or not.
+    """
+    principal, pseudonym = principal_of(request), request.path_params["pseudonym"]
+    if not principal.personal:
+        if pseudonym == ME:
+            raise Problem(problems.NOT_A_CITIZEN)
+        by = Actor.OFFICER if Role.OFFICER in principal.roles else Actor.SUBJECT
+        return Subject(ref=_ref(request, bytes.fromhex(pseudonym)), by=by)
+    own = _ref(request, principal.pseudonym or b"")
+    if pseudonym == ME or bytes.fromhex(pseudonym) == principal.pseudonym:
+        if Role.CITIZEN not in principal.roles:
+            raise insufficient(frozenset({Role.CITIZEN}))
+        return Subject(ref=own, by=Actor.SUBJECT)
+    if Role.GUARDIAN not in principal.roles:
+        raise Problem(problems.NOT_YOURS)
+    return Subject(ref=_ref(request, bytes.fromhex(pseudonym)), by=Actor.GUARDIAN, guardian=own)
+
+
+def _ref(request: Request, pseudonym: bytes) -> SubjectRef:
+    return records_of(request).register.ref(department_of(request), Pseudonym(pseudonym))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,16 +84,24 @@ class Call:
 
     request: Request
     response: Response
-    pseudonym: str
+    subject: Subject
     idempotency_key: str | None
 
-    def asked(self, department: str, what: str, body: BaseModel) -> Asked:
-        """Give it an id. ``what`` and the body tell a repeat from another use of the key. Raises `Problem`."""
-        repeated = f"{what}\n{self.pseudonym}\n{body.model_dump_json()}".encode()
+    def asked(self, what: str, body: BaseModel, *, by: str | None = None) -> Asked:
+        """Give it an id. ``what`` and the body tell a repeat from another use of the key. Raises `Problem`.
+
+        ``by``: who stood at the counter, as the body says; a citizen's own token says it itself.
+        """
+        principal = principal_of(self.request)
+        if by is not None and principal.personal:
+            raise Problem(problems.SPEAKER)
+        repeated = f"{what}\n{self.subject.ref.hex()}\n{body.model_dump_json()}".encode()
         return records_of(self.request).new_asked(
-            ref_of(self.request, department, self.pseudonym),
-            department,
-            principal_of(self.request).name,
+            self.subject.ref,
+            department_of(self.request),
+            principal.name,
+            by=self.subject.by if by is None else Actor(by),
+            guardian=self.subject.guardian,
             idempotency_key=self.idempotency_key,
             request=hashlib.sha256(repeated).digest(),
         )
@@ -66,7 +115,10 @@ class Call:
 
 
 async def called(
-    request: Request, response: Response, pseudonym: PseudonymPath, idempotency_key: IdempotencyKey = None
+    request: Request,
+    response: Response,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - checked here, resolved by `subject_of`
+    idempotency_key: IdempotencyKey = None,
 ) -> Call:
     """Gather a call: a dependency of every route that changes something."""
-    return Call(request=request, response=response, pseudonym=pseudonym, idempotency_key=idempotency_key)
+    return Call(request=request, response=response, subject=subject_of(request), idempotency_key=idempotency_key)

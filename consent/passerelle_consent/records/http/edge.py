@@ -87,7 +87,7 @@ def answer(problem: Problem, state: dict[str, Any]) -> JSONResponse:
     return JSONResponse(
         problem.document(state["request_id"]),
         status_code=problem.kind.status,
-        headers=dict(problem.kind.headers),
+        headers=problem.headers,
         media_type=MEDIA_TYPE,
     )
 

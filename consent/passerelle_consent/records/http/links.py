@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request
 
 from passerelle_consent.records import problems
-from passerelle_consent.records.http.access import GuardedRoute, own_department
+from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import LinkIn, LinksOut
-from passerelle_consent.records.http.calls import principal_of, records_of
+from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.ports import BadIdentity
 from passerelle_consent.records.problems import Problem
 
@@ -14,14 +14,14 @@ router = APIRouter(route_class=GuardedRoute)
 
 @router.post("/v1/links")
 async def link(request: Request, body: LinkIn) -> LinksOut:
-    """Link identities to a department. The pseudonyms are right at once; the status says whether the bus knows."""
+    """Link identities to the caller's department. The status says whether the bus knows them yet."""
     records = records_of(request)
-    own_department(principal_of(request), body.department)
+    department = department_of(request)
     try:
         refs = records.register.refs([i.identity() for i in body.identities])
     except BadIdentity as bad:
         where = {"where": ["body", "identities", bad.index], "what": "cannot be normalised"}
         raise Problem(problems.MALFORMED, errors=[where]) from None
-    told = await records.link(body.department, refs)
-    pseudonyms = [p.hex() for p in records.register.pseudonyms(body.department, refs)]
+    told = await records.link(department, refs)
+    pseudonyms = [p.hex() for p in records.register.pseudonyms(department, refs)]
     return LinksOut(pseudonyms=pseudonyms, status="in-effect" if told else "taking-effect")

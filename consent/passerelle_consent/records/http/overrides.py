@@ -19,7 +19,7 @@ HOUR_MS = 3_600_000
 async def override(call: Annotated[Call, Depends(called)], body: OverrideIn) -> ChangeOut:
     """Open a recipient for one subject's vital interests (GDPR Art. 6(1)(d))."""
     records = records_of(call.request)
-    asked = call.asked(body.department, "override", body)
+    asked = call.asked("override", body)
     records.book.check_override_recipient(body.recipient, asked.at_ms)
     script = partial(
         overrides.open_override,

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from passerelle_consent.policy.standing import Actor
 from passerelle_consent.records import saying
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import ChangeOut, EndIn, SayIn
@@ -41,9 +40,9 @@ async def object_(call: Annotated[Call, Depends(called)], agreement: AgreementPa
 
 async def _say(call: Call, agreement_id: str, action: Action, body: SayIn | EndIn) -> ChangeOut:
     records = records_of(call.request)
-    asked = call.asked(body.department, f"{action} {agreement_id}", body)
+    asked = call.asked(f"{action} {agreement_id}", body, by=body.by)
     agreement = records.book.agreement(agreement_id, asked.at_ms)
     records.book.admit(agreement, action, body.notice, asked.at_ms)
-    script = partial(saying.say, asked=asked, agreement=agreement, action=action, notice=body.notice, by=Actor(body.by))
+    script = partial(saying.say, asked=asked, agreement=agreement, action=action, notice=body.notice)
     change = await records.change(asked, script)
     return call.answer(change, None if action.takes_away else await records.standing(asked.ref))

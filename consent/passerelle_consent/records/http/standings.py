@@ -2,29 +2,28 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
-from passerelle_consent.records.http.bodies import ChangeOut, DepartmentId, Hex16, StandingOut
-from passerelle_consent.records.http.calls import PseudonymPath, principal_of, records_of, ref_of
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, StandingOut
+from passerelle_consent.records.http.calls import PseudonymPath, principal_of, records_of, subject_of
 from passerelle_consent.records.problems import Problem
 
 router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/v1/subjects/{pseudonym}/standing")
-async def standing(
-    request: Request, pseudonym: PseudonymPath, department: Annotated[DepartmentId, Query()]
-) -> StandingOut:
+async def standing(request: Request, pseudonym: PseudonymPath) -> StandingOut:  # noqa: ARG001 - `subject_of` reads it
     """Return the subject's standing."""
-    return StandingOut.of(await records_of(request).standing(ref_of(request, department, pseudonym)))
+    subject = subject_of(request)
+    return StandingOut.of(await records_of(request).standing(subject.ref, guardian=subject.guardian))
 
 
 @router.get("/v1/acknowledgements/{acknowledgement}")
 async def acknowledgement(request: Request, acknowledgement: Annotated[Hex16, Path()]) -> ChangeOut:
     """Say whether a change has taken effect. Others' acknowledgements are as unknown as those that never were."""
     change = await records_of(request).find(bytes.fromhex(acknowledgement))
-    if change is None or change.department != principal_of(request).department:
+    if change is None or change.principal != principal_of(request).name:
         raise Problem(problems.UNKNOWN_ACKNOWLEDGEMENT)
     return ChangeOut.of(change)
