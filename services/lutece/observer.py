@@ -19,7 +19,7 @@ from passerelle_consent.policy.decide import Verdict
 from passerelle_consent.wire import DeadLetter, decode_decisions
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import DECISIONS, EXCHANGE
+from passerelle_schemas.topics import DECISIONS, EXCHANGE, SUBJECT_ERASED
 
 CONSUME_RECORDS_MAX = 2_000
 CONSUME_SECONDS = 0.02  # an arrival is timed to within this
@@ -187,6 +187,8 @@ class Observer:
     def _delivery(self, recipient: str, message: Message) -> None:
         arrived_ms = time.time() * 1000
         headers = dict(_headers(message))
+        if headers["ce_type"].decode() == SUBJECT_ERASED:
+            return
         _, value = self._catalogue.decode(message.value())
         self.seen.deliveries.append(
             Delivery(

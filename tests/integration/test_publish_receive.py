@@ -69,7 +69,7 @@ async def read(city, catalogue, *, group, limit=None, handler=None):
 
     access = city.access("observer") if group else city.access("schools")
     async with InboxReader(access, "schools", catalogue, group=group) as reader:
-        await reader.handle(keep, follow=False, limit=limit)
+        await reader.handle(keep, on_erased=_ignore, follow=False, limit=limit)
         return found, reader.duplicates
 
 
@@ -236,7 +236,7 @@ async def test_a_limit_leaves_the_rest_for_later(city, catalogue, gate):
 async def test_nobody_reads_another_inbox(city, catalogue):
     with pytest.raises(InboxFault, match="does not let police read"):
         async with InboxReader(city.access("police"), "schools", catalogue) as reader:
-            await reader.handle(_ignore, follow=False)
+            await reader.handle(_ignore, on_erased=_ignore, follow=False)
 
 
 async def _ignore(delivery):

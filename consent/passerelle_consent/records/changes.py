@@ -18,6 +18,9 @@ from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalEntry, JournalType
 from passerelle_schemas.topics import partition_of
 
+ERASURE = "erasure"
+"""The kind of change that ends all others of its subject (`erasure`)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
@@ -42,7 +45,8 @@ class Change:
     """A change as recorded."""
 
     id: bytes
-    ref: SubjectRef
+    ref: SubjectRef | None
+    """None of an erasure that is acknowledged."""
     kind: str
     agreement: str | None
     recipient: str
@@ -84,6 +88,8 @@ def acknowledge(conn: sa.Connection, ids: Sequence[bytes], *, now_ms: int, parti
     conn.execute(sql.ACKNOWLEDGE, {"ids": [c.id for c in fenced], "now_ms": now_ms})
     rows = []
     for change in fenced:
+        if change.kind == ERASURE:  # its own entry says it
+            continue
         entry = JournalEntry(
             id=hashlib.blake2s(change.id, digest_size=16, person=b"fenced").digest(),
             type=JournalType.FENCED,
@@ -125,7 +131,15 @@ def record(
     fenced: bool,
     said: dict[str, Any],
 ) -> Change:
-    """Write the change, what the bus is to be told of it, and the key under which it may be repeated.
+    """Write the change and what the bus is to be told of it. See `noted`."""
+    change = noted(conn, asked, revision=after.revision, fenced=fenced, said=said)
+    consent = standings.consent_row(asked.ref, after, asked.partitions, settles=asked.id, fenced=fenced)
+    standings.tell(conn, (standings.journal_row(entry, asked.partitions), consent))
+    return change
+
+
+def noted(conn: sa.Connection, asked: Asked, *, revision: int, fenced: bool, said: dict[str, Any]) -> Change:
+    """Write the change, and the key under which it may be repeated.
 
     ``said`` holds the columns of `changes` that differ by kind; ``fenced``: whether the fence must pass it first.
     """
@@ -135,7 +149,7 @@ def record(
         "ref": asked.ref,
         "department": asked.department,
         "principal": asked.principal,
-        "revision": after.revision,
+        "revision": revision,
         "at_ms": asked.at_ms,
         "fenced": fenced,
         "consent_partition": partition_of(asked.ref, asked.partitions),
@@ -146,6 +160,4 @@ def record(
     if asked.idempotency_key is not None:
         used = {"principal": asked.principal, "key": asked.idempotency_key, "request": asked.request}
         conn.execute(sql.INSERT_IDEMPOTENT, {**used, "change": asked.id, "at_ms": asked.at_ms})
-    consent = standings.consent_row(asked.ref, after, asked.partitions, settles=asked.id, fenced=fenced)
-    standings.tell(conn, (standings.journal_row(entry, asked.partitions), consent))
     return Change(**{name: row[name] for name in Change.__slots__})

@@ -44,6 +44,10 @@ class Database(Protocol):
         """
         ...
 
+    async def sweep(self) -> bool:
+        """Leave nothing on disk of what was deleted, as far as that is ours to do; return whether it is done."""
+        ...
+
     async def held(self) -> None:
         """Watch for as long as this process has the database. Raises `StoreLost`."""
         ...

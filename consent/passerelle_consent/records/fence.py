@@ -64,7 +64,7 @@ class Fence:
 
     def put_back(self, changes: Iterable[bytes]) -> None:
         """Offer changes again whose acknowledgement could not be stored."""
-        self._passed.extend(changes)
+        self._passed[:0] = changes  # before what has passed since: an erasure must not overtake what it follows
         self._some_passed.set()
 
     def _release(self, partition: int) -> None:

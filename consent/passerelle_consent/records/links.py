@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from passerelle_consent.policy.standing import Standing
-from passerelle_consent.records import sql, standings
+from passerelle_consent.records import erasure, sql, standings
 from passerelle_consent.records.ports import NewId, SubjectRef
 from passerelle_consent.wire import JournalEntry, JournalType
 
@@ -23,7 +23,7 @@ def link(
 ) -> bool:
     """Link subjects to a department; what is linked already stays as it is. Returns whether anything was new.
 
-    ``batch`` is settled once the broker has all of it.
+    ``batch`` is settled once the broker has all of it. Raises `Problem` erasure-under-way, and then links nobody.
     """
     wanted = list(dict.fromkeys(refs))
     linked = set(conn.scalars(sql.LINKED_BY, {"department": department, "refs": wanted}))
@@ -31,6 +31,7 @@ def link(
     if not new_links:
         return False
     known = set(conn.scalars(sql.KNOWN_SUBJECTS, {"refs": new_links}))
+    erasure.refuse_while_under_way(conn, new_links)
     new_subjects = [ref for ref in new_links if ref not in known]
     if new_subjects:
         conn.execute(sql.INSERT_SUBJECTS, [{"ref": ref, "linked_at_ms": at_ms, "revision": 1} for ref in new_subjects])

@@ -47,6 +47,16 @@ class PolicyBook:
         if not agreement.notice.accepts(notice):
             raise Problem(problems.STALE_NOTICE, notice=agreement.notice.version)
 
+    def recipients_unasked(self) -> set[str]:
+        """Return who may receive something of a subject who never said a word: no consent or override is asked."""
+        said = (Basis.CONSENT, Basis.VITAL_INTERESTS)
+        return {a.recipient for versions in self._versions.values() for a in versions if a.basis not in said}
+
+    def kept_by_law(self, now_ms: int) -> list[Agreement]:
+        """Return the agreements in force whose parties may keep what they hold (GDPR Art. 17(3)(b))."""
+        law = (Basis.LEGAL_OBLIGATION, Basis.PUBLIC_TASK)
+        return [a for vs in self._versions.values() for a in vs if a.basis in law and _in_force(a, now_ms)]
+
     def check_override_recipient(self, recipient: str, now_ms: int) -> None:
         """Raise `Problem` unless a vital-interests agreement in force names the recipient."""
         for versions in self._versions.values():

@@ -92,6 +92,7 @@ UNKNOWN_RECIPIENT = ProblemType(
 )
 UNKNOWN_CONSULTATION = ProblemType(slug="unknown-consultation", status=404, title="There is no such consultation.")
 UNKNOWN_ARGUMENT = ProblemType(slug="unknown-argument", status=404, title="There is no such argument.")
+UNKNOWN_ERASURE = ProblemType(slug="unknown-erasure", status=404, title="This department was told of no such erasure.")
 METHOD_NOT_ALLOWED = ProblemType(slug="method-not-allowed", status=405, title="This method is not served here.")
 BODY_TOO_SLOW = ProblemType(slug="body-too-slow", status=408, title="The body did not arrive in time.")
 ILLEGAL_TRANSITION = ProblemType(
@@ -102,6 +103,9 @@ WRONG_BASIS = ProblemType(
 )
 STALE_NOTICE = ProblemType(
     slug="stale-notice", status=409, title="The notice named is not the one in force: show the current one."
+)
+ERASURE_UNDER_WAY = ProblemType(
+    slug="erasure-under-way", status=409, title="A subject is being erased: link again when it is done.", headers=_LATER
 )
 NOT_IN_FORCE = ProblemType(slug="agreement-not-in-force", status=409, title="The agreement is not in force.")
 CONSULTATION_PUBLISHED = ProblemType(

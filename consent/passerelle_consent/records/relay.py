@@ -58,12 +58,20 @@ class Relay:
     """One at a time for one store (`store` holds the lock). `run` until cancelled."""
 
     def __init__(
-        self, store: Store, connect: Connect, clock: Clock, *, on_settled: Callable[[Sequence[Settled]], None]
+        self,
+        store: Store,
+        connect: Connect,
+        clock: Clock,
+        *,
+        on_settled: Callable[[Sequence[Settled]], None],
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_idle`` is called whenever the outbox is empty."""
         self._store = store
         self._connect = connect
         self._clock = clock
         self._on_settled = on_settled
+        self._on_idle = on_idle
         self._producer: Producer | None = None
         self._wake = asyncio.Event()
         self._finishing = False
@@ -104,6 +112,7 @@ class Relay:
         rows = await self._store.read(lambda conn: conn.execute(sql.UNSENT, {"batch": ROWS_PER_BATCH}).all())
         if not rows:
             self.waiting_since_ms = None
+            self._on_idle()
             return 0
         if self.waiting_since_ms is None:
             self.waiting_since_ms = self._clock()

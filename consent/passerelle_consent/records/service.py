@@ -5,6 +5,7 @@ down what the fence has passed. A request waits for its change with patience; th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Standing
-from passerelle_consent.records import changes, fence, guardians, links, policy_book, sql, standings
+from passerelle_consent.records import changes, erasure, fence, guardians, links, policy_book, sql, standings
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
@@ -37,6 +38,10 @@ REMEMBER_KEYS_MS = 24 * 3_600_000
 
 DRAIN_S = 5.0
 """How long an orderly stop waits for the broker to take what is left in the outbox."""
+
+ROLL_MS = 12 * 3_600_000
+"""How often `consent` is appended to so that its segments close: with the topic's own settings, what an erased subject
+last said is gone from a quiet partition after two days (decision record 0003)."""
 
 RELAY = "relay"
 HOUSEKEEPING_S = 600.0
@@ -70,7 +75,9 @@ class Records:
         self._book = PolicyBook(parts.bundle.agreements)
         self._effects = Effects()
         self._fence = fence.Fence(parts.partitions)
-        self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled)
+        self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled, on_idle=self._idle)
+        self._unswept = True  # a last life may have ended before its sweep
+        self._chores_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -217,7 +224,7 @@ class Records:
         while True:
             ids = await self._fence.passed()
             try:
-                acknowledging = partial(changes.acknowledge, ids=ids, now_ms=p.clock(), partitions=p.partitions)
+                acknowledging = partial(erasure.acknowledge, ids=ids, now_ms=p.clock(), partitions=p.partitions)
                 # Not durable: lost with the machine's power, it is done again when the fence is read anew.
                 done = await p.store.write(acknowledging, durable=False)
             except Problem:
@@ -225,18 +232,34 @@ class Records:
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
             self._relay.wake()
+            self._unswept |= any(change.kind == changes.ERASURE for change in done)
             for change in done:
                 effect = Effect(consent_offset=change.consent_offset, at_ms=change.acknowledged_at_ms or p.clock())
                 self._effects.happened(change.id, effect)
 
+    def _idle(self) -> None:
+        """The outbox is empty: no row of it holds the ref of a subject that was erased."""
+        if self._unswept:
+            self._unswept = False
+            self._chores_due.set()
+
     async def _keep_house(self) -> None:
+        p = self._parts
+        roll = partial(erasure.roll, every_ms=ROLL_MS, partitions=p.partitions)
         while True:
-            before_ms = self._parts.clock() - REMEMBER_KEYS_MS
+            self._chores_due.clear()
+            now_ms = p.clock()
             try:
-                await self._parts.store.write(partial(changes.forget_keys, before_ms=before_ms))
+                await p.store.write(partial(changes.forget_keys, before_ms=now_ms - REMEMBER_KEYS_MS))
+                if await p.store.write(partial(roll, now_ms=now_ms)):
+                    self._relay.wake()
+                self._unswept |= not await p.store.sweep()
             except Problem as exc:
-                _log.warning("keys not forgotten", problem=exc.kind.slug)
-            await asyncio.sleep(HOUSEKEEPING_S)
+                _log.warning("house not kept", problem=exc.kind.slug)
+            # Not wait_for: in Python 3.11 it loses a cancellation that meets the wake-up.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HOUSEKEEPING_S):
+                    await self._chores_due.wait()
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

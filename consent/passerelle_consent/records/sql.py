@@ -66,7 +66,7 @@ changes = sa.Table(
     "changes",
     metadata,
     sa.Column("id", _ID, primary_key=True),
-    sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("ref", _ID, index=True),  # None of an erasure that is acknowledged: it is about nobody any more
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("agreement", sa.Text),  # id@version
     sa.Column("recipient", sa.Text, nullable=False),
@@ -96,7 +96,7 @@ outbox = sa.Table(
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("key", sa.LargeBinary),
-    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("value", sa.LargeBinary),  # None: a tombstone
     sa.Column("settles", _ID),  # what is written, or waits for the fence, once the broker has this row
     sa.Column("fenced", sa.Boolean, nullable=False, default=False),
     sqlite_autoincrement=True,  # an id is never used twice: order is all that an outbox has
@@ -111,6 +111,19 @@ idempotency = sa.Table(
     sa.Column("change", _ID, nullable=False),
     sa.Column("at_ms", _MS, nullable=False, index=True),
 )
+
+# Whom a notice of erasure was written to, and who says that its copies are gone (GDPR Art. 19). It holds no ref.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("department", sa.Text, primary_key=True),
+    sa.Column("notified_at_ms", _MS),  # None until the fence has passed: with the fence the notice was written
+    sa.Column("acknowledged_at_ms", _MS),
+)
+
+# One row: when `consent` was last appended to so that its segments close.
+rolls = sa.Table("rolls", metadata, sa.Column("at_ms", _MS, nullable=False))
 
 policies = sa.Table(
     "policies",
@@ -185,8 +198,9 @@ INSERT_OVERRIDE = sa.insert(overrides)
 
 # --- links -----------------------------------------------------------------------------------------------------------
 
-KNOWN_SUBJECTS: sa.Select[Any] = sa.select(subjects.c.ref).where(
-    subjects.c.ref.in_(sa.bindparam("refs", expanding=True))
+# FOR UPDATE: on PostgreSQL a subject is not erased between this look and the link.
+KNOWN_SUBJECTS: sa.Select[Any] = (
+    sa.select(subjects.c.ref).where(subjects.c.ref.in_(sa.bindparam("refs", expanding=True))).with_for_update()
 )
 LINKED_BY: sa.Select[Any] = sa.select(links.c.ref).where(
     links.c.department == sa.bindparam("department"), links.c.ref.in_(sa.bindparam("refs", expanding=True))
@@ -218,6 +232,68 @@ ACKNOWLEDGE = (
     .where(changes.c.id.in_(sa.bindparam("ids", expanding=True)))
     .values(acknowledged_at_ms=sa.bindparam("now_ms"))
 )
+
+# --- erasure ---------------------------------------------------------------------------------------------------------
+
+
+def erasing() -> list[sa.Delete]:
+    """Return what deletes all that is held of a subject, changes aside: those are needed until the fence has passed.
+
+    Every table with a subject's `ref`, whoever adds it. Those that refer to others go first.
+    """
+    about_somebody = [t for t in reversed(metadata.sorted_tables) if _about_somebody(t) and t is not changes]
+    return [sa.delete(table).where(table.c.ref == sa.bindparam("ref")) for table in about_somebody]
+
+
+def _about_somebody(table: sa.Table) -> bool:
+    return "ref" in table.c and isinstance(table.c.ref.type, sa.LargeBinary)
+
+
+LINKED_DEPARTMENTS: sa.Select[Any] = sa.select(links.c.department).where(links.c.ref == sa.bindparam("ref"))
+RECIPIENTS: sa.Select[Any] = sa.select(changes.c.recipient).where(changes.c.ref == sa.bindparam("ref")).distinct()
+ERASURE_UNDER_WAY: sa.Select[Any] = sa.select(changes).where(
+    changes.c.ref.in_(sa.bindparam("refs", expanding=True)),
+    changes.c.kind == "erasure",
+    changes.c.acknowledged_at_ms.is_(None),
+)
+FORGET_KEYS_OF = sa.delete(idempotency).where(
+    idempotency.c.change.in_(sa.select(changes.c.id).where(changes.c.ref == sa.bindparam("whose")))
+)
+FORGET_CHANGES_OF = sa.delete(changes).where(
+    changes.c.ref == sa.bindparam("whose"), changes.c.id != sa.bindparam("but")
+)
+# A citizen's principal tells citizens apart.
+STRIP_ERASURE = sa.update(changes).where(changes.c.id == sa.bindparam("but")).values(ref=None, principal="")
+INSERT_ERASURES = sa.insert(erasures)
+NOTIFIED = sa.update(erasures).where(erasures.c.id == sa.bindparam("of")).values(notified_at_ms=sa.bindparam("now_ms"))
+_ONE_NOTICE = (erasures.c.id == sa.bindparam("id"), erasures.c.department == sa.bindparam("department"))
+NOTICE: sa.Select[Any] = sa.select(erasures).where(*_ONE_NOTICE)
+NOTICES_OF: sa.Select[Any] = (
+    sa.select(erasures).where(erasures.c.id == sa.bindparam("id")).order_by(erasures.c.department)
+)
+NOTICES: sa.Select[Any] = (
+    sa.select(erasures)
+    .where(
+        sa.or_(
+            erasures.c.id > sa.bindparam("id"),
+            sa.and_(erasures.c.id == sa.bindparam("id"), erasures.c.department > sa.bindparam("department")),
+        )
+    )
+    .order_by(erasures.c.id, erasures.c.department)
+    .limit(sa.bindparam("most"))
+)
+CONFIRM = (
+    sa.update(erasures)
+    .where(
+        erasures.c.id == sa.bindparam("of"),
+        erasures.c.department == sa.bindparam("whose"),
+        erasures.c.acknowledged_at_ms.is_(None),
+    )
+    .values(acknowledged_at_ms=sa.bindparam("now_ms"))
+)
+LAST_ROLL: sa.Select[Any] = sa.select(rolls.c.at_ms)
+FIRST_ROLL = sa.insert(rolls)
+ROLLED = sa.update(rolls).values(at_ms=sa.bindparam("now_ms"))
 
 # --- outbox ----------------------------------------------------------------------------------------------------------
 
@@ -277,6 +353,9 @@ VOICE: sa.Select[Any] = sa.select(voices.c.stance).where(
     voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
 )
 INSERT_VOICE = sa.insert(voices)
+VOICE_KEYS: sa.Select[Any] = sa.select(consultations.c.voice_key).where(consultations.c.voice_key.is_not(None))
+FORGET_VOICES = sa.delete(voices).where(voices.c.tag.in_(sa.bindparam("tags", expanding=True)))
+FORGET_ARGUMENTS = sa.delete(arguments).where(arguments.c.tag.in_(sa.bindparam("tags", expanding=True)))
 TAKE_BACK_VOICE = sa.delete(voices).where(
     voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
 )

@@ -74,6 +74,21 @@ class SQLite:
             raise
         return done
 
+    async def sweep(self) -> bool:
+        """Write the log in front of the file back, and cut it: it holds what the file holds no more.
+
+        Returns whether that is done; a reader may be in the way for now.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._disk, self._cut_log)
+
+    def _cut_log(self) -> bool:
+        connection = self._engine.raw_connection()
+        try:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.close()
+        return not busy
+
     async def held(self) -> None:
         """Wait for ever: the lock goes with the process."""
         await asyncio.get_running_loop().create_future()
@@ -85,7 +100,9 @@ def _raw(conn: sa.Connection) -> Any:
 
 def _tune(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy says BEGIN and SAVEPOINT, not the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+    # What is deleted is overwritten, not just unlinked (GDPR Art. 17).
+    settings = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
+    for pragma in (*settings, f"busy_timeout={BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -20,7 +20,8 @@ class Row:
     topic: str
     partition: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None: a tombstone."""
     settles: bytes | None = None
     fenced: bool = False
 

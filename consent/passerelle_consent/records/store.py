@@ -32,6 +32,7 @@ class Store:
         self._database = _database(url)
         self._queue: asyncio.Queue[tuple[Script[Any], bool, asyncio.Future[Any]]] = asyncio.Queue(QUEUE_MAX)
         self._writer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # a transaction that begins while the log is cut would fail
 
     async def open(self) -> None:
         """Take the store for this process, bring its tables up to date, start the writer. Raises `StoreFault`."""
@@ -76,12 +77,19 @@ class Store:
             raise Problem(problems.OVERLOADED) from None
         return await done
 
+    async def sweep(self) -> bool:
+        """Leave nothing of what was deleted on disk; return whether that is done. See `Database.sweep`."""
+        async with self._writing:
+            return await self._database.sweep()
+
     async def _write_batches(self) -> None:
         while True:
             batch = [await self._queue.get()]
             while len(batch) < SCRIPTS_PER_COMMIT_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            outcomes = await self._commit([script for script, _, _ in batch], durable=any(d for _, d, _ in batch))
+            durable = any(d for _, d, _ in batch)
+            async with self._writing:
+                outcomes = await self._commit([script for script, _, _ in batch], durable=durable)
             for (_, _, done), outcome in zip(batch, outcomes, strict=True):
                 _resolve(done, outcome)
                 self._queue.task_done()

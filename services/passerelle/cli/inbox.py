@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from passerelle_schemas.topics import SUBJECT_ERASED
+
 if TYPE_CHECKING:
-    from passerelle.receive.inbox import Delivery
+    from passerelle.receive.inbox import Delivery, Erased
 
 app = typer.Typer(help="A department's inbox.", no_args_is_help=True)
 
@@ -27,7 +29,7 @@ def read(
     limit: Annotated[int | None, typer.Option("--max", "-n", min=1, help="Stop after this many.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Print the deliveries that this department has not read yet, and mark them as read.
+    """Print the deliveries and notices of erasure that this department has not read yet, and mark them as read.
 
     Values are shown: they are the department's own data. Reads as the department, with its credentials.
     """
@@ -53,8 +55,14 @@ async def _read(department: str, *, follow: bool, limit: int | None, as_json: bo
         else:
             console.print(as_line(delivery), markup=False)
 
+    async def tell(erased: "Erased") -> None:
+        if as_json:
+            typer.echo(json.dumps(notice_as_object(erased), ensure_ascii=False))
+        else:
+            console.print(notice_as_line(erased), markup=False)
+
     async with InboxReader(here.access(department), department, catalogue) as reader:
-        return await reader.handle(show, follow=follow, limit=limit)
+        return await reader.handle(show, on_erased=tell, follow=follow, limit=limit)
 
 
 def hush_libraries() -> None:
@@ -95,6 +103,24 @@ def as_line(delivery: "Delivery") -> str:
     withheld = sum(1 for value in delivery.value.values() if value is None)
     empty = f"  ({withheld} empty)" if withheld else ""
     return f"{head}  decision {delivery.decision_id.hex()[:8]}\n    {told}{empty}"
+
+
+def notice_as_object(erased: "Erased") -> dict[str, Any]:
+    """Return a notice of erasure as JSON can hold it."""
+    return {
+        "erasure": erased.erasure_id.hex(),
+        "type": SUBJECT_ERASED,
+        "pseudonym": erased.pseudonym.hex(),
+        "time": erased.time.isoformat(),
+        "partition": erased.partition,
+        "offset": erased.offset,
+    }
+
+
+def notice_as_line(erased: "Erased") -> str:
+    """Return a notice of erasure as two lines for people."""
+    head = f"{erased.time:%Y-%m-%d %H:%M:%S}  ERASED  {erased.pseudonym.hex()}"
+    return f"{head}  erasure {erased.erasure_id.hex()}\n    forget this person; then acknowledge the erasure"
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,11 @@
-"""Read a department's inbox: what the gate committed, each delivery once.
+"""Read a department's inbox: what the gate committed, each delivery and each notice of erasure once.
 
 *Released* means committed to the inbox as a read_committed reader sees it (DESIGN §7), so this reader always reads so:
 there is no setting for it. Offsets are committed after the handler has returned. A reader that dies between the two
 meets the same deliveries again, with the same decision ids: a handler that writes elsewhere stores that id with it.
+
+A notice of erasure stands behind all that was delivered about the pseudonym (GDPR Art. 19). Whoever reads an inbox says
+what becomes of one: there is no default, since passing over it in silence would be the wrong one.
 """
 
 import asyncio
@@ -17,24 +20,24 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from passerelle.config import KafkaAccess
-from passerelle.envelope import BadEnvelope, parse_event
+from passerelle.envelope import BadEnvelope, Event, parse_event
 from passerelle.pseudonyms import REF_BYTES
 from passerelle_schemas.catalogue import Catalogue, UnknownContract
 from passerelle_schemas.codec import Undecodable
 from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import inbox
+from passerelle_schemas.topics import SUBJECT_ERASED, inbox
 
 BATCH_MAX = 500
 """Deliveries handed over, and committed, together: what a handler may have to do again after a crash."""
 POLL_MS = 500
 """How long one poll waits; it bounds how late the end of the inbox is noticed."""
 SEEN_MAX = 100_000
-"""Decision ids remembered: some minutes of a large city's traffic, about 10 MB. A replay follows its original closely,
-as it comes from an uncommitted batch."""
+"""Ids of decisions and erasures remembered: some minutes of a large city's traffic, about 10 MB. A replay follows its
+original closely, as it comes from an uncommitted batch."""
 START_ATTEMPTS = 5
 FIRST_PAUSE_S = 0.25
 """Doubled each time: five attempts last 4 s, a broker that is being restarted included."""
-DECISION_BYTES = 16
+ID_BYTES = 16
 
 
 class InboxFault(Fault):
@@ -62,7 +65,22 @@ class Delivery:
     """When the broker appended the delivery (``LogAppendTime``)."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """The bus has forgotten this subject: erase your copies, unless the law makes you keep them (GDPR Art. 17(3))."""
+
+    erasure_id: bytes
+    """16 bytes; acknowledge it: ``POST /v1/erasures/{id}/acknowledgement``."""
+    pseudonym: bytes = field(repr=False)
+    """16 bytes; it may be of somebody of whom this department never received anything."""
+    time: datetime
+    """When the erasure was asked for."""
+    partition: int
+    offset: int
+
+
 Handler = Callable[[Delivery], Awaitable[None]]
+ErasedHandler = Callable[[Erased], Awaitable[None]]
 
 
 class InboxReader:
@@ -108,8 +126,10 @@ class InboxReader:
         if self._consumer is not None:
             await self._consumer.stop()
 
-    async def handle(self, handler: Handler, *, follow: bool = True, limit: int | None = None) -> int:
-        """Hand every delivery to ``handler``, one after the other; return how many.
+    async def handle(
+        self, handler: Handler, *, on_erased: ErasedHandler, follow: bool = True, limit: int | None = None
+    ) -> int:
+        """Hand every delivery to ``handler`` and every notice to ``on_erased``, one after the other; return how many.
 
         Without ``follow``, ends at what was committed to the inbox when the reading began. What was handed over is
         committed when its batch is through, also when the handler raises: then up to the delivery before.
@@ -121,7 +141,7 @@ class InboxReader:
                 for record in batch:
                     if limit is not None and handled >= limit:
                         return handled
-                    if await self._one(record, handler):
+                    if await self._one(record, handler, on_erased):
                         handled += 1
                     done[TopicPartition(record.topic, record.partition)] = record.offset + 1
             finally:
@@ -130,13 +150,15 @@ class InboxReader:
                 return handled
         return handled
 
-    async def _one(self, record: "ConsumerRecord[bytes, bytes]", handler: Handler) -> bool:
-        delivery = self._delivery(record)
-        if delivery.decision_id in self._seen:
+    async def _one(self, record: "ConsumerRecord[bytes, bytes]", handler: Handler, on_erased: ErasedHandler) -> bool:
+        event = self._event(record)
+        read = self._erased(record, event) if event.type == SUBJECT_ERASED else self._delivery(record, event)
+        ident = read.erasure_id if isinstance(read, Erased) else read.decision_id
+        if ident in self._seen:
             self.duplicates += 1
             return False
-        await handler(delivery)
-        self._seen[delivery.decision_id] = None
+        await (on_erased(read) if isinstance(read, Erased) else handler(read))
+        self._seen[ident] = None
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
         return True
@@ -177,19 +199,39 @@ class InboxReader:
         except KafkaError as exc:
             raise self._refused(exc) from None
 
-    def _delivery(self, record: "ConsumerRecord[bytes, bytes]") -> Delivery:
+    def _event(self, record: "ConsumerRecord[bytes, bytes]") -> Event:
         try:
-            event = parse_event(record.headers)
+            return parse_event(record.headers)
+        except BadEnvelope as exc:
+            raise self._unreadable(record, exc.what) from None
+
+    def _erased(self, record: "ConsumerRecord[bytes, bytes]", event: Event) -> Erased:
+        try:
+            erasure, time = bytes.fromhex(event.id), datetime.fromisoformat(event.time)
+        except ValueError as exc:
+            raise self._unreadable(record, f"a header is malformed ({type(exc).__name__})") from None
+        if len(erasure) != ID_BYTES or len(record.key or b"") != REF_BYTES or record.value:
+            raise self._unreadable(record, "id, key or body is not what the gate writes in a notice of erasure")
+        return Erased(
+            erasure_id=erasure,
+            pseudonym=record.key or b"",
+            time=time,
+            partition=record.partition,
+            offset=record.offset,
+        )
+
+    def _delivery(self, record: "ConsumerRecord[bytes, bytes]", event: Event) -> Delivery:
+        try:
             contract, value = self._catalogue.decode(record.value)
             time = datetime.fromisoformat(event.time)
             headers = dict(record.headers)
             decision = bytes.fromhex(headers["ce_decisionid"].decode())
             flow, purpose = headers["ce_flow"].decode(), headers["ce_purpose"].decode()
-        except (BadEnvelope, Undecodable, UnknownContract) as exc:
+        except (Undecodable, UnknownContract) as exc:
             raise self._unreadable(record, exc.what) from None
         except (KeyError, ValueError) as exc:
             raise self._unreadable(record, f"a header is missing or malformed ({type(exc).__name__})") from None
-        if contract.type != event.type or len(decision) != DECISION_BYTES or len(record.key or b"") != REF_BYTES:
+        if contract.type != event.type or len(decision) != ID_BYTES or len(record.key or b"") != REF_BYTES:
             raise self._unreadable(record, "type, decision id or key is not what the gate writes")
         return Delivery(
             decision_id=decision,

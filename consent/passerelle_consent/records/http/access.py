@@ -27,6 +27,9 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("POST", _SUBJECT + "/overrides"): frozenset({Role.OFFICER}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
+        ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
+        ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),
+        ("GET", "/v1/erasures"): frozenset({Role.OFFICER, Role.AUDITOR}),
     }
 )
 

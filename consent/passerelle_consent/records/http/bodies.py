@@ -71,6 +71,12 @@ class SayIn(In):
     notice: NoticeVersion
 
 
+class EraseIn(In):
+    """Who stands at an officer's counter; a citizen's token says it itself."""
+
+    by: Literal["subject", "guardian"] | None = None
+
+
 class OverrideIn(In):
     """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
 
@@ -123,7 +129,7 @@ class StandingOut(BaseModel):
                 state=s.state.value,
                 notice=s.notice,
                 at=rfc3339(s.at_ms),
-                until=_maybe(s.until_ms),
+                until=maybe_rfc3339(s.until_ms),
                 by=s.by.value,
             )
             for s in standing.stances.values()
@@ -131,7 +137,7 @@ class StandingOut(BaseModel):
         return cls(
             linked=standing.linked,
             revision=standing.revision,
-            restricted_since=_maybe(standing.restricted_since_ms),
+            restricted_since=maybe_rfc3339(standing.restricted_since_ms),
             agreements=stances,
             overrides=[OverrideOut(recipient=o.recipient, until=rfc3339(o.until_ms)) for o in standing.overrides],
         )
@@ -144,7 +150,7 @@ class ChangeOut(BaseModel):
     status: Literal["in-effect", "taking-effect"]
     state: str
     agreement: str | None
-    recipient: str
+    recipient: str | None
     recorded_at: str
     acknowledged_at: str | None
     consent_partition: int
@@ -159,9 +165,9 @@ class ChangeOut(BaseModel):
             status="in-effect" if change.in_effect else "taking-effect",
             state=change.state,
             agreement=change.agreement,
-            recipient=change.recipient,
+            recipient=change.recipient or None,
             recorded_at=rfc3339(change.at_ms),
-            acknowledged_at=_maybe(change.acknowledged_at_ms),
+            acknowledged_at=maybe_rfc3339(change.acknowledged_at_ms),
             consent_partition=change.consent_partition,
             consent_offset=change.consent_offset,
             standing=None if standing is None else StandingOut.of(standing),
@@ -174,5 +180,6 @@ def rfc3339(at_ms: int) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _maybe(at_ms: int | None) -> str | None:
+def maybe_rfc3339(at_ms: int | None) -> str | None:
+    """`rfc3339`, where there may be none."""
     return None if at_ms is None else rfc3339(at_ms)

@@ -22,8 +22,11 @@ async def standing(request: Request, pseudonym: PseudonymPath) -> StandingOut:  
 
 @router.get("/v1/acknowledgements/{acknowledgement}")
 async def acknowledgement(request: Request, acknowledgement: Annotated[Hex16, Path()]) -> ChangeOut:
-    """Say whether a change has taken effect. Others' acknowledgements are as unknown as those that never were."""
+    """Say whether a change has taken effect. Others' acknowledgements are as unknown as those that never were.
+
+    An erasure that has taken effect is nobody's any more: whoever knows its id may hear that it has.
+    """
     change = await records_of(request).find(bytes.fromhex(acknowledgement))
-    if change is None or change.principal != principal_of(request).name:
+    if change is None or change.principal not in ("", principal_of(request).name):
         raise Problem(problems.UNKNOWN_ACKNOWLEDGEMENT)
     return ChangeOut.of(change)

@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_table(
         "changes",
         sa.Column("id", _ID, primary_key=True),
-        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("ref", _ID, index=True),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("agreement", sa.Text),
         sa.Column("recipient", sa.Text, nullable=False),
@@ -77,7 +77,7 @@ def upgrade() -> None:
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("partition", sa.Integer, nullable=False),
         sa.Column("key", sa.LargeBinary),
-        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.Column("value", sa.LargeBinary),
         sa.Column("settles", _ID),
         sa.Column("fenced", sa.Boolean, nullable=False),
         sqlite_autoincrement=True,
@@ -90,6 +90,14 @@ def upgrade() -> None:
         sa.Column("change", _ID, nullable=False),
         sa.Column("at_ms", _MS, nullable=False, index=True),
     )
+    op.create_table(
+        "erasures",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("department", sa.Text, primary_key=True),
+        sa.Column("notified_at_ms", _MS),
+        sa.Column("acknowledged_at_ms", _MS),
+    )
+    op.create_table("rolls", sa.Column("at_ms", _MS, nullable=False))
     op.create_table(
         "policies",
         sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
