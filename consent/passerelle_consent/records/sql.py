@@ -353,9 +353,6 @@ VOICE: sa.Select[Any] = sa.select(voices.c.stance).where(
     voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
 )
 INSERT_VOICE = sa.insert(voices)
-VOICE_KEYS: sa.Select[Any] = sa.select(consultations.c.voice_key).where(consultations.c.voice_key.is_not(None))
-FORGET_VOICES = sa.delete(voices).where(voices.c.tag.in_(sa.bindparam("tags", expanding=True)))
-FORGET_ARGUMENTS = sa.delete(arguments).where(arguments.c.tag.in_(sa.bindparam("tags", expanding=True)))
 TAKE_BACK_VOICE = sa.delete(voices).where(
     voices.c.consultation == sa.bindparam("of"), voices.c.tag == sa.bindparam("by")
 )

@@ -61,14 +61,6 @@ def raise_voice(conn: sa.Connection, consultation_id: str, ref: SubjectRef, voic
         conn.execute(sql.INSERT_VOICE, {"consultation": at["of"], "tag": at["by"], "stance": voice.value})
 
 
-def forget(conn: sa.Connection, ref: SubjectRef) -> None:
-    """Take back whatever a citizen said where it can still be told whose it is (GDPR Art. 17)."""
-    keys = conn.scalars(sql.VOICE_KEYS)
-    tags = [_tag(key, ref) for key in keys]
-    conn.execute(sql.FORGET_VOICES, {"tags": tags})
-    conn.execute(sql.FORGET_ARGUMENTS, {"tags": tags})
-
-
 def voice_of(conn: sa.Connection, consultation_id: str, ref: SubjectRef) -> Voice | None:
     """Return the citizen's own voice; None when there is none, or nobody can tell any more. Raises `Problem`."""
     held = consultations.find(conn, consultation_id)
