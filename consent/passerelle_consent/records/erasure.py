@@ -37,11 +37,12 @@ def erase(conn: sa.Connection, asked: Asked, *, book: PolicyBook, departments: C
 
     ``departments`` are those of this city: nobody else has an inbox.
     """
-    repeated = repeat_of(conn, asked) or under_way(conn, [asked.ref])
+    repeated = repeat_of(conn, asked)
+    if repeated is None and asked.guardian is not None:
+        guardians.check(conn, guardian=asked.guardian, ward=asked.ref, at_ms=asked.at_ms)
+    repeated = repeated or under_way(conn, [asked.ref])
     if repeated is not None:
         return repeated
-    if asked.guardian is not None:
-        guardians.check(conn, guardian=asked.guardian, ward=asked.ref, at_ms=asked.at_ms)
     before = standings.load(conn, asked.ref, asked.at_ms)
     erasure = Erasure(
         id=asked.id,

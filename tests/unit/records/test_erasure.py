@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from passerelle_consent.records import sql
 from passerelle_consent.records.service import ROLL_MS
 from passerelle_consent.wire import ROLL_KEY, JournalType, decode_erasure
-from unit.records.fakes import identity, until
+from unit.records.fakes import citizen, identity, until
 
 NOT_A_REF = {
     ("overrides", "id"),
@@ -24,8 +24,10 @@ LEFT_ALONE = {"changes"}
 """Needed until the fence has passed; then stripped."""
 
 
-def erase(city, pseudonym, **headers):
-    return city.call("POST", f"/v1/subjects/{pseudonym}/erasure", {"department": "citizen-desk"}, **headers)
+async def erase(city, pseudonym, **headers):
+    answer = await city.call("POST", f"/v1/subjects/{pseudonym}/erasure", {}, citizen(pseudonym), **headers)
+    city.asked[answer.headers.get("location")] = citizen(pseudonym)
+    return answer
 
 
 async def stored(city):
@@ -56,7 +58,7 @@ async def rows(city, table):
 
 async def known(city):
     (pseudonym,) = await city.link("Durand")
-    await city.link("Durand", token="tax", department="tax")
+    await city.link("Durand", token="tax")
     await city.say("give", pseudonym)
     return pseudonym, city.ref(pseudonym)
 
@@ -127,7 +129,7 @@ async def test_nothing_stored_holds_the_ref_or_a_pseudonym(city):
     await city.call(
         "POST",
         f"/v1/subjects/{city.register.pseudonyms('emergency', [ref])[0].hex()}/overrides",
-        {"department": "emergency", "recipient": "emergency", "officer": "o-1", "reason_code": "heat", "hours": 1},
+        {"recipient": "emergency", "officer": "o-1", "reason_code": "heat", "hours": 1},
         "officer",
     )
     assert await holds(city, ref)
@@ -146,8 +148,7 @@ async def test_a_link_is_refused_while_the_erasure_takes_effect_and_begins_anew_
     pseudonym, ref = await known(city)
     await erase(city, pseudonym)
     identities = [identity("Durand"), identity("Petit")]
-    body = {"department": "citizen-desk", "identities": identities}
-    answer = await city.call("POST", "/v1/links", body)
+    answer = await city.call("POST", "/v1/links", {"identities": identities})
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:passerelle:problem:erasure-under-way")
     assert answer.headers["retry-after"] == "1"
     await until(lambda: len(city.broker.of("consent", ref)) == 3)
