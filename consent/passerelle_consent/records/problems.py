@@ -127,6 +127,7 @@ CONSULTATION_IN_THE_PAST = ProblemType(
     slug="consultation-in-the-past", status=422, title="A consultation opens after it is published."
 )
 BAD_DRAFT = ProblemType(slug="bad-draft", status=422, title="The draft is no agreement that could be published.")
+BAD_CURSOR = ProblemType(slug="bad-cursor", status=422, title="This cursor is not one of this list.")
 BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
 SPEAKER = ProblemType(slug="speaker-is-known", status=422, title="The token says who speaks: leave it out.")
 KEY_REUSED = ProblemType(

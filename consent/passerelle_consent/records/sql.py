@@ -212,6 +212,13 @@ INSERT_LINKS = sa.insert(links)
 
 INSERT_CHANGE = sa.insert(changes)
 CHANGE: sa.Select[Any] = sa.select(changes).where(changes.c.id == sa.bindparam("id"))
+# A subject's revisions are those of its changes, so they are an order and a place in one.
+HISTORY: sa.Select[Any] = (
+    sa.select(changes)
+    .where(changes.c.ref == sa.bindparam("ref"), changes.c.revision < sa.bindparam("before"))
+    .order_by(changes.c.revision.desc())
+    .limit(sa.bindparam("limit"))
+)
 # On the broker, not yet fenced: what a service that starts waits for again.
 TAKING_EFFECT: sa.Select[Any] = sa.select(changes.c.id, changes.c.consent_partition, changes.c.consent_offset).where(
     changes.c.acknowledged_at_ms.is_(None), changes.c.consent_offset.is_not(None)

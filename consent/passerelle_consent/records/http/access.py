@@ -26,6 +26,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("POST", _SAY + "object"): _COUNTER,
         ("POST", _SUBJECT + "/overrides"): frozenset({Role.OFFICER}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
+        ("GET", _SUBJECT + "/changes"): PERSONAL,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),

@@ -8,13 +8,21 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from passerelle_consent.records import problems
-from passerelle_consent.records.http import erasures, health, links, overrides, sayings, standings
+from passerelle_consent.records.http import erasures, health, history, links, overrides, sayings, standings
 from passerelle_consent.records.http.edge import Edge, answer
 from passerelle_consent.records.ports import Authenticator
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
 
-ROUTERS = (health.router, links.router, sayings.router, overrides.router, standings.router, erasures.router)
+ROUTERS = (
+    health.router,
+    links.router,
+    sayings.router,
+    overrides.router,
+    erasures.router,
+    standings.router,
+    history.router,
+)
 
 
 def make_app(records: Records, authenticate: Authenticator) -> FastAPI:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from passerelle_consent.policy.agreements import Slug
 from passerelle_consent.policy.standing import Standing
 from passerelle_consent.records.changes import Change
+from passerelle_consent.records.history import Said
 from passerelle_consent.records.ports import Identity
 
 IDENTITIES_MAX = 1_000
@@ -172,6 +173,46 @@ class ChangeOut(BaseModel):
             consent_offset=change.consent_offset,
             standing=None if standing is None else StandingOut.of(standing),
         )
+
+
+class SaidOut(BaseModel):
+    """What was said once, by whom and at which department's counter or portal."""
+
+    acknowledgement: str
+    revision: int
+    kind: str
+    agreement: str | None
+    recipient: str
+    state: str
+    notice: int | None
+    by: str
+    department: str
+    recorded_at: str
+    acknowledged_at: str | None
+
+    @classmethod
+    def of(cls, said: Said) -> Self:
+        """Ids as hexadecimal, times as RFC 3339."""
+        change = said.change
+        return cls(
+            acknowledgement=change.id.hex(),
+            revision=change.revision,
+            kind=change.kind,
+            agreement=change.agreement,
+            recipient=change.recipient,
+            state=change.state,
+            notice=said.notice,
+            by=said.by,
+            department=change.department,
+            recorded_at=rfc3339(change.at_ms),
+            acknowledged_at=maybe_rfc3339(change.acknowledged_at_ms),
+        )
+
+
+class HistoryOut(BaseModel):
+    """A page of what was said, newest first."""
+
+    changes: list[SaidOut]
 
 
 def rfc3339(at_ms: int) -> str:

@@ -1,0 +1,43 @@
+"""What a subject said: their own history, newest first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from passerelle_consent.records import guardians, sql
+from passerelle_consent.records.changes import Change
+from passerelle_consent.records.ports import SubjectRef
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """A change, on which notice it was made and who spoke."""
+
+    change: Change
+    notice: int | None
+    by: str
+
+
+def history(
+    conn: sa.Connection,
+    *,
+    ref: SubjectRef,
+    guardian: SubjectRef | None,
+    before: int | None,
+    limit: int,
+    now_ms: int,
+) -> list[Said]:
+    """Return at most ``limit`` changes of a revision below ``before``. Raises `Problem` not-guardian."""
+    if guardian is not None:
+        guardians.check(conn, guardian=guardian, ward=ref, at_ms=now_ms)
+    rows = conn.execute(sql.HISTORY, {"ref": ref, "before": before or REVISION_MAX, "limit": limit})
+    return [_said(row) for row in rows]
+
+
+REVISION_MAX = 2**31 - 1
+"""The column's largest: before it is all of them."""
+
+
+def _said(row: sa.Row[Any]) -> Said:
+    return Said(change=Change.of(row), notice=row.notice, by=row.by)
