@@ -53,12 +53,14 @@ def serve(
     """Serve links, consents, withdrawals and objections over HTTP until SIGTERM, then finish what is in hand."""
     import asyncio
 
+    import uvloop
+
     from passerelle.config import settings
     from passerelle.telemetry import configure
 
     configure(PRINCIPAL)
-    with _listen(host, port) as listening:
-        code = asyncio.run(_serve(settings(), listening))
+    with _listen(host, port) as listening, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_serve(settings(), listening))
     raise typer.Exit(code)
 
 
@@ -147,6 +149,7 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
                 application,
                 log_config=None,
                 access_log=False,
+                http="httptools",
                 server_header=False,
                 date_header=False,
                 limit_concurrency=REQUESTS_AT_ONCE,

@@ -28,6 +28,8 @@ from passerelle_schemas.topics import EXCHANGE
 
 BATCH_RECORDS_MAX = 10_000
 """Of one poll, all partitions together. Bounds a transaction's time and the producer's queue."""
+SLICES = 4
+"""A round's wait is cut up: whoever withdraws waits a quarter of it at most before the next transaction begins."""
 SKIPS_MAX = 3
 """A client that skips more often in a row is broken; another process may read on."""
 TAKE_OVER_PAUSE_S = 0.5
@@ -145,15 +147,25 @@ class Worker:
 
     def _poll(self) -> dict[int, list[Record]]:
         """Records of the running tasks, each list without a gap and beginning where its task stands."""
-        wait_s = self._timings.interval_ms / 1000
         arrived: dict[int, list[Record]] = {}
-        for message in self._consumer.consume(BATCH_RECORDS_MAX, wait_s):
+        for message in self._gather():
             partition, error = message.partition(), message.error()
             if error is not None:
                 self._consume_error(error)
             elif partition in self._slots and self._slots[partition].runs():
                 arrived.setdefault(partition, []).append(_record(message))
         return {p: records for p, found in arrived.items() if (records := self._in_order(self._slots[p], found))}
+
+    def _gather(self) -> list[Message]:
+        """What arrives within the interval, or before there is something to tell the fence."""
+        messages: list[Message] = []
+        for _ in range(SLICES):
+            wait_s = self._timings.interval_ms / 1000 / SLICES
+            messages += self._consumer.consume(BATCH_RECORDS_MAX - len(messages), wait_s)
+            self.apply_consent()
+            if len(messages) == BATCH_RECORDS_MAX or any(s.task and s.task.has_news() for s in self._slots.values()):
+                break
+        return messages
 
     def _in_order(self, slot: Slot, records: list[Record]) -> list[Record]:
         """What may be taken of ``records``: none twice, and nothing beyond offsets that the client skipped.

@@ -409,3 +409,38 @@ def test_a_full_queue_is_waited_for(broker, worker):
     worker.round()
     assert len(broker.calls("poll")) == 2
     assert len(decided(broker)) == 1
+
+
+def test_a_withdrawal_does_not_wait_for_the_end_of_the_interval(broker, worker, monkeypatch):
+    owning(broker, worker, 0)
+    worker.round()
+    waits = []
+    consume = worker._consumer.consume
+    monkeypatch.setattr(worker._consumer, "consume", lambda most, wait_s: waits.append(wait_s) or consume(most, wait_s))
+    worker.round()
+    assert sum(waits) == pytest.approx(TIMINGS.interval_ms / 1000), "with nothing to tell, it waits for all of it"
+    waits.clear()
+    broker.write("consent", 0, ANN, GIVEN)
+    worker.round()
+    assert len(waits) == 1
+    assert decode_fence(broker.values("fence", 0)[-1]).applied == 3
+
+
+def test_what_was_polled_of_a_partition_that_goes_before_the_interval_ends_is_its_next_owners(
+    broker, worker, monkeypatch
+):
+    owning(broker, worker, 0, 1)
+    worker.round()
+    propose(broker, 0)
+    consume = worker._consumer.consume
+
+    def then_revoked(most, wait_s):
+        found = consume(most, wait_s)
+        if found:
+            broker.rebalances = [("on_revoke", (0,))]
+        return found
+
+    monkeypatch.setattr(worker._consumer, "consume", then_revoked)
+    worker.round()
+    assert not broker.rebalances
+    assert decided(broker) == []
