@@ -21,12 +21,14 @@ from passerelle_consent.ledger.faults import Invalid
 KEY_BYTES = 32
 COMMIT_NONCE_BYTES = 32
 """As long as the digest: a private part of few possible values cannot be found by trying them."""
+HANDLE_BYTES = 16
 GCM_NONCE_BYTES = 12
 """NIST SP 800-38D, 8.2.2: random nonces, good for 2**32 messages under one key. One person has fewer entries."""
 
 _BODY_DOMAIN = b"passerelle/ledger/body/v1\n"
 _SEAL_DOMAIN = b"passerelle/ledger/seal/v1"
 _WRAP_DOMAIN = b"passerelle/ledger/wrap/v1\n"
+_HANDLE_DOMAIN = b"passerelle/ledger/handle/v1"
 
 Random: TypeAlias = Callable[[int], bytes]
 """``os.urandom``, or a seeded stand-in."""
@@ -35,6 +37,15 @@ Random: TypeAlias = Callable[[int], bytes]
 def subject_commit(key: bytes, ident: bytes) -> bytes:
     """HMAC-SHA-256(k_subject, id of the decision or entry)."""
     return hmac.digest(key, ident, "sha256")
+
+
+def handle(key: bytes) -> bytes:
+    """HMAC-SHA-256(k_subject, domain)[:16]: under what the database lists a person's entries. It is published nowhere.
+
+    Whoever has the database alone sees which entries are of one person, and not whose; once the key is destroyed
+    nobody can find out.
+    """
+    return hmac.digest(key, _HANDLE_DOMAIN, "sha256")[:HANDLE_BYTES]
 
 
 def body_commit(nonce: bytes, private: bytes) -> bytes:
@@ -48,11 +59,12 @@ class SubjectKey:
 
     secret: bytes
     seal: AESGCM
+    handle: bytes
 
     @classmethod
     def of(cls, secret: bytes) -> "SubjectKey":
         """Derive the sealing key: one block of HMAC, as HKDF-Expand does for 32 bytes (RFC 5869, 2.3)."""
-        return cls(secret=secret, seal=AESGCM(hmac.digest(secret, _SEAL_DOMAIN, "sha256")))
+        return cls(secret=secret, seal=AESGCM(hmac.digest(secret, _SEAL_DOMAIN, "sha256")), handle=handle(secret))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +75,8 @@ class Committed:
     body_commit: bytes
     sealed: bytes
     """GCM nonce, then ciphertext of commitment nonce and private part; bound to the id."""
+    handle: bytes | None = None
+    """Under what the entry is found by whoever holds the key; None where nobody does."""
 
 
 def commit(key: SubjectKey, ident: bytes, private: bytes, random: Random) -> Committed:
@@ -73,6 +87,7 @@ def commit(key: SubjectKey, ident: bytes, private: bytes, random: Random) -> Com
         subject_commit=subject_commit(key.secret, ident),
         body_commit=body_commit(nonce, private),
         sealed=iv + key.seal.encrypt(iv, nonce + private, ident),
+        handle=key.handle,
     )
 
 

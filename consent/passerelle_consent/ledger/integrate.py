@@ -250,6 +250,7 @@ class Integrator:
         db.add_entries(edge.size, entries)
         db.put_tiles(edge.append([tree.leaf_hash(entry.body) for entry in entries]))
         db.destroy_keys(vault.destroyed)
+        db.forget_handles(vault.forgotten)
         db.add_keys(vault.to_store())
         db.add_checkpoint(self._sign(edge), signed_ms)
         return edge.size

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,6 +37,9 @@ _private_parts = sa.Table(
     _metadata,
     sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
+    # Of its subject's key (`commitments.handle`); none once that key is destroyed.
+    sa.Column("handle", sa.LargeBinary(16)),
+    sa.Index("private_parts_by_subject", "handle", "idx"),
 )
 _tiles = sa.Table(
     "tiles",
@@ -139,6 +143,50 @@ class Reader:
                 found[row.subject] = WrappedKey(master=row.master, wrapped=row.wrapped)
         return found
 
+    def subjects(self, after: bytes, count: int) -> list[tuple[bytes, WrappedKey]]:
+        """Return the next subjects by ref, with their keys."""
+        rows = self._db.execute(
+            sa.select(_subject_keys)
+            .where(_subject_keys.c.subject > after)
+            .order_by(_subject_keys.c.subject)
+            .limit(count)
+        )
+        return [(row.subject, WrappedKey(master=row.master, wrapped=row.wrapped)) for row in rows]
+
+    def listed(self, handle: bytes, *, start: int = 0, end: int, count: int) -> list[tuple[int, bytes, bytes]]:
+        """Return (index, entry, private part) of entries under a handle in ``[start, end)``, the newest first."""
+        e, p = _entries.c, _private_parts.c
+        rows = self._db.execute(
+            sa.select(p.idx, e.body, p.sealed)
+            .join_from(_private_parts, _entries, e.idx == p.idx)
+            .where(p.handle == handle, p.idx >= start, p.idx < end)
+            .order_by(p.idx.desc())
+            .limit(count)
+        )
+        return [(row.idx, row.body, row.sealed) for row in rows]
+
+    def place(self, handle: bytes, ident: bytes) -> int | None:
+        """Return the index of the entry with this id, when it stands under the handle."""
+        e, p = _entries.c, _private_parts.c
+        joined = sa.select(e.idx).join_from(_entries, _private_parts, e.idx == p.idx)
+        return self._db.scalar(joined.where(e.ident == ident, p.handle == handle).order_by(e.idx).limit(1))
+
+    def unlisted(self, start: int, end: int) -> list[bytes]:
+        """Return the entries in ``[start, end)`` that stand under no handle: about nobody, or about nobody any more."""
+        e, p = _entries.c, _private_parts.c
+        rows = (
+            sa.select(e.body)
+            .join_from(_entries, _private_parts, e.idx == p.idx, isouter=True)
+            .where(e.idx >= start, e.idx < end, p.handle.is_(None))
+            .order_by(e.idx)
+        )
+        return list(self._db.scalars(rows))
+
+    def size_at(self, signed_ms: int) -> int:
+        """Return the size of the last checkpoint signed by then: whatever came later stands behind it."""
+        last = sa.select(sa.func.max(_checkpoints.c.size)).where(_checkpoints.c.signed_ms <= signed_ms)
+        return self._db.scalar(last) or 0
+
     def positions(self, topic: str) -> dict[int, int]:
         """Partition → the next offset to integrate."""
         rows = self._db.execute(sa.select(_positions).where(_positions.c.topic == topic))
@@ -152,7 +200,8 @@ class Writer(Reader):
         """Append entries at ``start``, with their private parts."""
         numbered = list(enumerate(entries, start))
         self._insert(_entries, [{"idx": i, "ident": e.ident, "body": e.body} for i, e in numbered])
-        self._insert(_private_parts, [{"idx": i, "sealed": e.sealed} for i, e in numbered if e.sealed])
+        parts = [{"idx": i, "sealed": e.sealed, "handle": e.handle} for i, e in numbered if e.sealed]
+        self._insert(_private_parts, parts)
 
     def put_tiles(self, changed: Mapping[tuple[int, int], bytes]) -> None:
         """Write tiles that are new or have grown."""
@@ -167,6 +216,12 @@ class Writer(Reader):
         """Erase keys: what was committed under them opens no more."""
         for some in _slices(list(subjects)):
             self._db.execute(sa.delete(_subject_keys).where(_subject_keys.c.subject.in_(some)))
+
+    def forget_handles(self, handles: Iterable[bytes]) -> None:
+        """List nothing under these any more: what a destroyed key has sealed is of nobody."""
+        listed = _private_parts.c.handle
+        for some in _slices(list(handles)):
+            self._db.execute(sa.update(_private_parts).where(listed.in_(some)).values(handle=None))
 
     def add_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
         """Store new subject keys."""
@@ -211,14 +266,19 @@ class Writer(Reader):
 class Store:
     """The ledger's database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        """``read_only``: nothing is made and nothing can be written, not even SQLite's own checkpoint."""
+        at = sa.make_url(url)
+        lite = at.get_backend_name() == "sqlite"
+        if lite and read_only:
+            at = at.set(database=f"file:{quote(at.database or '')}", query={"mode": "ro", "uri": "true"})
         # "timeout" is SQLite's: how long a writer waits for another.
-        lite = url.startswith("sqlite")
-        self._engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S} if lite else {})
+        self._engine = sa.create_engine(at, connect_args={"timeout": BUSY_TIMEOUT_S} if lite else {})
         if lite:
-            sa.event.listen(self._engine, "connect", _sqlite_connect)
+            sa.event.listen(self._engine, "connect", _sqlite_connect_read_only if read_only else _sqlite_connect)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
-        _metadata.create_all(self._engine)
+        if not read_only:
+            _metadata.create_all(self._engine)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -251,6 +311,10 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     # A destroyed key is overwritten, not just unlinked (GDPR Art. 17).
     connection.execute("PRAGMA secure_delete = ON")
+
+
+def _sqlite_connect_read_only(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:

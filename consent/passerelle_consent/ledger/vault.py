@@ -40,6 +40,8 @@ class SealedEntry:
     """Canonical bytes: the leaf."""
     sealed: bytes | None
     """Private part, or None where nobody could ever open it."""
+    handle: bytes | None = None
+    """Its subject's, with the private part."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -53,6 +55,8 @@ class Vault:
     """Subjects whose key is new in this batch."""
     destroyed: set[bytes] = field(default_factory=set)
     """Subjects whose stored key must go. A subject can be in both: erased, then linked anew."""
+    forgotten: set[bytes] = field(default_factory=set)
+    """Handles of the keys that go: nothing must be listed under them."""
 
     def open(self, stored: Mapping[bytes, WrappedKey]) -> None:
         """Unwrap what the store has. Raises `Invalid`."""
@@ -78,7 +82,8 @@ class Vault:
         if draft.type is EntryType.ERASED and draft.subject is not None:
             self._destroy(draft.subject)
         sealed = committed.sealed if committed and committed.sealed else None
-        return SealedEntry(ident=draft.ident, body=entry.encode(), sealed=sealed)
+        listed = committed.handle if committed and sealed else None
+        return SealedEntry(ident=draft.ident, body=entry.encode(), sealed=sealed, handle=listed)
 
     def _commit(self, draft: Draft) -> Committed:
         key = self._key_of(draft)
@@ -101,6 +106,8 @@ class Vault:
         return key
 
     def _destroy(self, subject: bytes) -> None:
-        self.keys.pop(subject, None)
+        key = self.keys.pop(subject, None)
+        if key is not None:
+            self.forgotten.add(key.handle)
         self.made.discard(subject)
         self.destroyed.add(subject)
