@@ -154,6 +154,12 @@ class JournalEntry:
     """The entry that this one answers: the withdrawal that is now fenced."""
     digest: bytes | None = None
     """SHA-256 of the published result of a consultation."""
+    reader: str | None = None
+    """Of a `read`: as what somebody read (a role). This and the next two are for the subject alone."""
+    what: str | None = None
+    """Of a `read`: which of the subject's data."""
+    mandate: str | None = None
+    """Of a `read` by an auditor: the reference of the mandate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -295,6 +301,9 @@ _JOURNAL = fastavro.parse_schema(
         policy=_nullable(_fixed("Digest", 32)),
         regarding=_nullable("Id"),
         digest=_nullable("Digest"),
+        reader=_nullable("string"),
+        what=_nullable("string"),
+        mandate=_nullable("string"),
     )
 )
 _ERASURE = fastavro.parse_schema(

@@ -112,7 +112,12 @@ def draft_of_journal(entry: JournalEntry) -> Draft:
         time_ms=entry.at_ms,
         names=names,
         subject=entry.subject,
-        private=private_part(subject=entry.subject and entry.subject.hex()),
+        private=private_part(
+            subject=entry.subject and entry.subject.hex(),
+            reader=entry.reader,
+            what=entry.what,
+            mandate=entry.mandate,
+        ),
     )
 
 

@@ -132,8 +132,9 @@ def record(
     said: dict[str, Any],
 ) -> Change:
     """Write the change and what the bus is to be told of it. See `noted`."""
-    change = noted(conn, asked, revision=after.revision, fenced=fenced, said=said)
     consent = standings.consent_row(asked.ref, after, asked.partitions, settles=asked.id, fenced=fenced)
+    said = {**said, "standing": consent.value}
+    change = noted(conn, asked, revision=after.revision, fenced=fenced, said=said)
     standings.tell(conn, (standings.journal_row(entry, asked.partitions), consent))
     return change
 

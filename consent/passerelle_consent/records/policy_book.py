@@ -84,7 +84,7 @@ def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: Ne
         for ref in new
     ]
     rows += [standings.journal_row(entry, partitions) for entry in entries]
-    conn.execute(sql.INSERT_POLICY, {"digest": bundle.digest, "at_ms": at_ms})
+    conn.execute(sql.INSERT_POLICY, {"digest": bundle.digest, "at_ms": at_ms, "bundle": packed})
     if new:
         conn.execute(sql.INSERT_AGREEMENTS, [{"ref": ref} for ref in new])
     standings.tell(conn, rows)

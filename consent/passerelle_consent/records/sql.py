@@ -81,6 +81,8 @@ changes = sa.Table(
     sa.Column("consent_partition", sa.Integer, nullable=False),
     sa.Column("consent_offset", sa.BigInteger),  # None until the broker has the standing
     sa.Column("acknowledged_at_ms", _MS),  # None until it is in effect
+    # As `consent` carries it after this change: what stood at any time. None of an erasure.
+    sa.Column("standing", sa.LargeBinary),
 )
 sa.Index(
     "changes_taking_effect",
@@ -131,6 +133,8 @@ policies = sa.Table(
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("digest", sa.LargeBinary(32), nullable=False),
     sa.Column("at_ms", _MS, nullable=False),
+    # Packed: what a decision of long ago was made by, and which fields its flow had.
+    sa.Column("bundle", sa.LargeBinary, nullable=False),
 )
 
 published_agreements = sa.Table("published_agreements", metadata, sa.Column("ref", sa.Text, primary_key=True))
@@ -320,6 +324,7 @@ FORGET_IDEMPOTENT = sa.delete(idempotency).where(idempotency.c.at_ms < sa.bindpa
 
 LAST_POLICY: sa.Select[Any] = sa.select(policies.c.digest).order_by(policies.c.id.desc()).limit(1)
 INSERT_POLICY = sa.insert(policies)
+POLICY: sa.Select[Any] = sa.select(policies.c.bundle).where(policies.c.digest == sa.bindparam("digest")).limit(1)
 PUBLISHED_AGREEMENTS: sa.Select[Any] = sa.select(published_agreements.c.ref)
 INSERT_AGREEMENTS = sa.insert(published_agreements)
 

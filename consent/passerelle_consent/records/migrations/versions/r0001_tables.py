@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("consent_partition", sa.Integer, nullable=False),
         sa.Column("consent_offset", sa.BigInteger),
         sa.Column("acknowledged_at_ms", _MS),
+        sa.Column("standing", sa.LargeBinary),
     )
     op.create_index(
         "changes_taking_effect",
@@ -103,6 +104,7 @@ def upgrade() -> None:
         sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
         sa.Column("at_ms", _MS, nullable=False),
+        sa.Column("bundle", sa.LargeBinary, nullable=False),
     )
     op.create_table("published_agreements", sa.Column("ref", sa.Text, primary_key=True))
     op.create_table(
