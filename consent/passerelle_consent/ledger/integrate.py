@@ -106,6 +106,7 @@ class Integrator:
         self._renewed_ms = 0
         self._waiting = Waiting()
         self._unpublished = True
+        self._unswept = True  # a last life may have destroyed a key and ended before its sweep
         self._size = 0
 
     # --- the component ------------------------------------------------------------------------------------------
@@ -173,6 +174,8 @@ class Integrator:
             raise
         if self._unpublished:
             self.publish()
+        if self._unswept:
+            self._unswept = not self._store.sweep()
         if step.decisions or step.journal:
             _log.info(
                 "integrated",
@@ -251,6 +254,7 @@ class Integrator:
         db.put_tiles(edge.append([tree.leaf_hash(entry.body) for entry in entries]))
         db.destroy_keys(vault.destroyed)
         db.forget_handles(vault.forgotten)
+        self._unswept |= bool(vault.destroyed)
         db.add_keys(vault.to_store())
         db.add_checkpoint(self._sign(edge), signed_ms)
         return edge.size

@@ -4,8 +4,9 @@ The database is the source of the log: entries, tiles, offsets, keys and checkpo
 transaction that also shows that its writer still leads.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,9 @@ from passerelle_schemas.faults import Fault
 
 BUSY_TIMEOUT_S = 10
 """How long SQLite waits for another writer; only a second integrator that asks to lead, or an eraser, writes."""
+
+SWEEP_TIMEOUT_S = 0.2
+"""How long a sweep waits for readers. It is tried again with the next step."""
 
 IN_MAX = 900
 """Values of one IN (…): SQLite's older default allows 999 variables."""
@@ -292,6 +296,18 @@ class Store:
         """One transaction: committed at the end of the block, rolled back by any exception."""
         with self._engine.begin() as connection:
             yield Writer(connection)
+
+    def sweep(self) -> bool:
+        """Leave nothing of a destroyed key on disk; return whether that is done: a reader may be in the way for now.
+
+        SQLite overwrites what is deleted, but the log in front of the file holds it until it is written back and cut.
+        """
+        if self._engine.dialect.name != "sqlite" or not self._engine.url.database:
+            return True
+        # A connection of its own: an integrator that waited as long as a writer may would lose its lead.
+        with closing(sqlite3.connect(self._engine.url.database, timeout=SWEEP_TIMEOUT_S)) as connection:
+            busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,6 +1,7 @@
 """The integrator against fakes of Kafka that have real offsets: order, restarts, takeovers, replays."""
 
 import json
+import subprocess
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
@@ -194,6 +195,27 @@ def test_erased_waits_too_and_takes_the_key(town):
     with town.store.reading() as db:
         assert db.subject_keys([ANN]) == {}
     valid(town)
+
+
+def test_a_destroyed_key_is_nowhere_on_disk(town, tmp_path):
+    integrator = town.started()
+    town.note("linked", department="schools")
+    run(integrator)
+    with town.store.reading() as db:
+        wrapped = db.subject_keys([ANN])[ANN].wrapped
+    assert wrapped in on_disk(tmp_path)
+    town.note("erased")
+    with town.store.reading():  # a reader is in the way of the first attempt
+        run(integrator)
+    run(integrator)
+    assert wrapped not in on_disk(tmp_path)
+    assert ANN not in on_disk(tmp_path)
+
+
+def on_disk(folder):
+    """By a process of its own: closing a file here would drop the locks that SQLite holds on it in this process."""
+    files = [str(path) for path in folder.rglob("*") if path.is_file()]
+    return subprocess.run(["/bin/cat", *files], capture_output=True, check=True).stdout
 
 
 def test_a_crash_while_an_entry_waits_loses_and_doubles_nothing(town):
