@@ -27,6 +27,7 @@ from conftest import KAFKA_DIR, PROJECT, RunningCity, start_broker
 from passerelle.city import cluster, process
 from passerelle.city.apply import City, NotApplied
 from passerelle.city.broker import Broker, State
+from passerelle.city.manifest import DAY_MS
 from passerelle.city.plan import Alter, Create, Revoke, SetPassword
 from passerelle.config import Home
 from passerelle_schemas.faults import Fault
@@ -105,7 +106,7 @@ def test_a_setting_changed_by_hand_is_set_back(city, admin):
     resource = ConfigResource(ResourceType.TOPIC, "consent.journal", incremental_configs=short)
     ended(admin.incremental_alter_configs([resource]))
     assert city_of(city).apply().changes == (
-        Alter(topic="consent.journal", settings={"retention.ms": ("60000", "-1")}),
+        Alter(topic="consent.journal", settings={"retention.ms": ("60000", str(26 * DAY_MS))}),
     )
 
 

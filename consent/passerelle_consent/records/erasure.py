@@ -162,8 +162,7 @@ def told(conn: sa.Connection, *, erasure: bytes) -> list[Notice]:
     return [Notice.of(row) for row in conn.execute(sql.NOTICES_OF, {"id": erasure})]
 
 
-def notices(conn: sa.Connection, *, after: tuple[bytes, str] | None, limit: int) -> list[Notice]:
+def notices(conn: sa.Connection, *, after: tuple[bytes, str], limit: int) -> list[Notice]:
     """Return what recipients were told, by erasure and department, those behind ``after``."""
-    first = after or (b"", "")
-    rows: Iterable[sa.Row[Any]] = conn.execute(sql.NOTICES, {"id": first[0], "department": first[1], "most": limit})
+    rows: Iterable[sa.Row[Any]] = conn.execute(sql.NOTICES, {"id": after[0], "department": after[1], "most": limit})
     return [Notice.of(row) for row in rows]

@@ -30,7 +30,7 @@ from passerelle.agents.patience import Patience, give_up, until_done
 from passerelle.agents.reading import Batch, Reader, Record
 from passerelle.agents.rules import Hop, Join, Out, Route, Rule, applied
 from passerelle.agents.sending import Sender
-from passerelle.agents.state import Open, State, checkpoints, memory
+from passerelle.agents.state import Open, State, checkpoints, expire, memory
 from passerelle.agents.transport import App, Producer
 from passerelle.config import KafkaAccess, settings
 from passerelle.pseudonyms import Keyring
@@ -52,6 +52,9 @@ FOLD_BYTES = 4 << 20
 """Of one fetch while folding a log."""
 
 FOLD_WAIT_MS = 1_000
+
+EXPIRE_S = 3_600.0
+"""How often checkpoints forget what was held for long enough: it counts against a bound of days."""
 
 _FAUST: Mapping[str, Any] = {
     "autodiscover": False,
@@ -102,6 +105,7 @@ class AgentApp(Declarations):
         self._sender: Sender | None = None
         self.app = App(self.id, late=self._late, before_start=self.check, **{**_FAUST, **options})
         self.app.on_partitions_assigned.connect(self._ready, weak=False)
+        self.app.timer(interval=EXPIRE_S)(self._expire)
 
     async def check(self) -> None:
         """Keys, topics, partitions and rights, before anything starts. Ends the process with 75 when one is missing."""
@@ -121,6 +125,15 @@ class AgentApp(Declarations):
             self._open = checkpoints(folder, cluster) if folder else memory
 
         await until_done(attempt, rule="check")
+        await self._expire()
+
+    async def _expire(self) -> None:
+        """Forget what joins have held for as long as they may, wherever a checkpoint of theirs lies."""
+        folder, now_ms = self._folder(), int(time.time() * 1000)
+        if folder is None:
+            return
+        for join in (rule for rule in self.rules.values() if isinstance(rule, Join)):
+            await asyncio.to_thread(expire, folder, join.log, now_ms - join.hold_ms)
 
     def _late(self) -> Mapping[str, Any]:
         """Faust's options that only the environment knows.

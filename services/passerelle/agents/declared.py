@@ -15,11 +15,12 @@ from passerelle_consent.policy.flows import Flow
 from passerelle_schemas import topics
 from passerelle_schemas.catalogue import Catalogue
 
-HOLD = timedelta(days=400)
-"""What a join keeps of a subject: incomes are assessed and households declared once a year, with a month's delay."""
+HOLD = timedelta(days=24)
+"""What a join keeps of a subject. With `MARGIN` it is the most that lets an erasure be complete in a month (DECISIONS
+5): the bus brings events together and is no register, so a department announces anew what is older and still counts."""
 
-MARGIN = timedelta(days=7)
-"""A join's log outlives what is held by this: the broker deletes by segment, and folding anew must find all of it."""
+MARGIN = timedelta(days=2)
+"""A join's log outlives what is held by this: clocks differ, and folding anew must find all that is held."""
 
 Choose = Callable[..., Answer]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from passerelle.city import actual, cluster
+from passerelle.city import actual, cluster, erasure
 from passerelle.city.actual import USER
 from passerelle.city.cluster import answer, api
 from passerelle.city.desired import SCRAM_ITERATIONS, Acl, AgentsPlan, Desired, desired
@@ -18,6 +18,7 @@ from passerelle.city.node import write_private
 from passerelle.city.plan import Alter, Change, Create, Grant, Plan, Revoke, SetPassword, plan
 from passerelle.config import Home, KafkaAccess
 from passerelle.keys import secret
+from passerelle_schemas.documents import DocumentFault
 from passerelle_schemas.faults import Fault
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class City:
     def wanted(self) -> Desired:
         """What the files say. Raises `DocumentFault` for a broken one, before anything is asked of the broker."""
         bundle = self.manifest.policy_bundle()
-        return desired(self.manifest, bundle.catalogue, agents_plans(self.manifest))
+        return desired(self.manifest, bundle.catalogue, checked_plans(self.manifest))
 
     def plan(self) -> Plan:
         """Compare and change nothing. Raises `Fault`."""
@@ -124,6 +125,15 @@ class City:
         notes = self._notes()
         notes[cluster_id] = {**notes.get(cluster_id, {}), **digests}
         write_private(self.home.kafka / NOTE, json.dumps(notes, indent=1))
+
+
+def checked_plans(manifest: Manifest) -> dict[AgentsApp, AgentsPlan]:
+    """`agents_plans`, none of which keeps records about somebody for too long. Raises `Fault`, `DocumentFault`."""
+    plans = agents_plans(manifest)
+    found = list(erasure.problems_of_joins(manifest, [plans[app].retention_ms for app in manifest.agents]))
+    if found:
+        raise DocumentFault(found)
+    return plans
 
 
 def agents_plans(manifest: Manifest) -> dict[AgentsApp, AgentsPlan]:

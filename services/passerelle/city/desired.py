@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
+from passerelle.city.erasure import SEGMENT_MS
 from passerelle.city.manifest import DAY_MS, FOREVER_MS, AgentsApp, Manifest, retention_ms
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox, outbox
@@ -28,10 +29,12 @@ COMPACTED: Mapping[str, str] = {
     "min.cleanable.dirty.ratio": "0.2",
     # A reader that lags must still see that a subject was erased.
     "delete.retention.ms": str(DAY_MS),
-    # What was overwritten or erased is gone for certain after this, however little is written (DESIGN P7).
+    # What was overwritten or erased in a closed segment is gone after this, however little is written (DESIGN P7). The
+    # consent service sees to it that segments close (`records.erasure.roll`).
     "max.compaction.lag.ms": str(DAY_MS),
 }
-# The time of a record is when the broker took it: it deletes by that time, and a backfill carries old event times.
+# The time of a record is when the broker took it: it deletes by that time, a backfill carries old event times, and a
+# clock that runs ahead would keep what an erasure must reach.
 LOG_APPEND_TIME: Mapping[str, str] = {"message.timestamp.type": "LogAppendTime"}
 
 
@@ -121,19 +124,19 @@ def outbox_retentions(catalogue: Catalogue) -> dict[str, int]:
 
 def _kept(ms: int) -> dict[str, str]:
     # retention.bytes is said too, as a broker's default of it could cut what retention.ms promises.
-    return {"cleanup.policy": "delete", "retention.ms": str(ms), "retention.bytes": str(FOREVER_MS)}
+    kept = {"cleanup.policy": "delete", "retention.ms": str(ms), "retention.bytes": str(FOREVER_MS)}
+    return {**kept, "segment.ms": str(SEGMENT_MS)}
 
 
 def _subject_topics(manifest: Manifest, outboxes: Mapping[str, int]) -> Iterator[Topic]:
     kept = manifest.retention
-    configs: dict[str, dict[str, str]] = {name: {**_kept(ms), **LOG_APPEND_TIME} for name, ms in outboxes.items()}
-    configs[EXCHANGE] = _kept(retention_ms(kept.exchange))
-    for department in manifest.department_ids:
-        configs[inbox(department)] = {**_kept(retention_ms(kept.inbox)), **LOG_APPEND_TIME}
-    configs[DECISIONS] = _kept(retention_ms(kept.decisions))
-    configs[JOURNAL] = _kept(retention_ms(kept.journal))
+    kept_ms = dict(outboxes)
+    kept_ms |= {EXCHANGE: retention_ms(kept.exchange), DECISIONS: retention_ms(kept.decisions)}
+    kept_ms |= {inbox(department): retention_ms(kept.inbox) for department in manifest.department_ids}
+    kept_ms[JOURNAL] = retention_ms(kept.journal)
+    configs: dict[str, Mapping[str, str]] = {name: {**_kept(ms), **LOG_APPEND_TIME} for name, ms in kept_ms.items()}
     for name in (CONSENT, MARKS, FENCE):
-        configs[name] = dict(COMPACTED)
+        configs[name] = COMPACTED
     for name, config in configs.items():
         yield _topic(name, manifest.partitions, config)
 

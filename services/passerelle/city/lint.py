@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import TypeVar
 
+from passerelle.city import erasure
 from passerelle.city.manifest import Manifest
 from passerelle_consent.policy.agreements import Agreement, read_agreements
 from passerelle_consent.policy.bundle import PolicyBundle
@@ -35,6 +36,7 @@ def checked(manifest: Manifest) -> PolicyBundle:
     problems += _unknown_parties(manifest, agreements)
     problems += attempt(lambda: list(problems_of_lock(manifest.agreements, agreements))) or []
     if catalogue is not None:
+        problems += erasure.problems(manifest, catalogue)
         problems += _broken_rules(manifest, catalogue, agreements, flows)
     if not problems:
         # What needs all three together: whether each flow is carried by its agreements.

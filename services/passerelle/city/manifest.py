@@ -70,9 +70,9 @@ class Retentions(_Section):
     """How long each kind of topic keeps its records, as written."""
 
     exchange: Retention = "P3D"
-    inbox: Retention = "P30D"
-    decisions: Retention = "P90D"
-    journal: Retention = "forever"
+    inbox: Retention = "P26D"
+    decisions: Retention = "P26D"
+    journal: Retention = "P26D"
     dead_letters: Retention = "P90D"
 
 

@@ -24,10 +24,11 @@ def lint(
     as_json: Json = False,
     lock: Annotated[bool, typer.Option("--lock", help="First lock the digests of new versions of agreements.")] = False,
 ) -> None:
-    """Check manifest, contracts, flows and agreements; name every problem by file and line."""
+    """Check manifest, contracts, flows, agreements and joins; name every problem by file and line."""
     from datetime import UTC, datetime
 
     from passerelle.city import lint as rules
+    from passerelle.city.apply import checked_plans
     from passerelle.city.manifest import Manifest
     from passerelle_schemas.documents import DocumentFault
 
@@ -35,6 +36,7 @@ def lint(
         manifest = Manifest.load(settings().manifest_path)
         locked = rules.lock(manifest) if lock else []
         bundle = manifest.policy_bundle()
+        checked_plans(manifest)
         warnings = rules.reviews(manifest, datetime.now(UTC).date())
     except DocumentFault as fault:
         if as_json:

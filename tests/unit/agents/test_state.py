@@ -1,10 +1,11 @@
 import random
 import sqlite3
+import subprocess
 
 import pytest
 
 from passerelle.agents.entry import Entry, pack, unpack
-from passerelle.agents.state import Checkpoint, Memory, StaleCheckpoint, checkpoints
+from passerelle.agents.state import Checkpoint, Memory, StaleCheckpoint, checkpoints, expire
 
 FAR_BACK = 0
 
@@ -43,7 +44,7 @@ def test_what_is_held_too_long_is_forgotten(state):
     state.put(b"new", [entry(at_ms=10), entry(1, at_ms=30)])
     state.commit(2, FAR_BACK)
     state.commit(3, 20)
-    assert (state.get(b"old"), len(state.get(b"new"))) == ([], 2)
+    assert (state.get(b"old"), state.get(b"new")) == ([], [entry(1, at_ms=30)])
 
 
 def test_a_person_who_changes_is_kept_by_the_last_change(state):
@@ -103,6 +104,29 @@ def test_a_zombie_cannot_spoil_the_checkpoint_of_the_new_owner(tmp_path):
     zombie.close()
     assert (owner.next, owner.get(b"anna")) == (10, [entry(0, 9)])
     owner.close()
+
+
+def test_what_is_held_too_long_is_nowhere_on_disk_also_where_nothing_happens(tmp_path):
+    states = [Checkpoint(tmp_path / "log" / f"{i}.db", "cluster/log") for i in range(2)]
+    for state in states:
+        state.put(b"anna-with-a-name", [entry(at_ms=10, body=b"a word of hers"), entry(1, at_ms=30)])
+        state.commit(2, FAR_BACK)
+    assert b"a word of hers" in on_disk(tmp_path)
+    expire(tmp_path, "log", 20)
+    assert b"a word of hers" not in on_disk(tmp_path)
+    assert all(state.get(b"anna-with-a-name") == [entry(1, at_ms=30)] for state in states)
+    expire(tmp_path, "log", 31)
+    assert b"anna-with-a-name" not in on_disk(tmp_path)
+    for state in states:
+        state.put(b"ben", [entry()])
+        state.commit(3, FAR_BACK)  # it goes on
+        state.close()
+
+
+def on_disk(folder):
+    """By a process of its own: closing a file here would drop the locks that SQLite holds on it in this process."""
+    files = [str(path) for path in folder.rglob("*") if path.is_file()]
+    return subprocess.run(["/bin/cat", *files], capture_output=True, check=True).stdout
 
 
 def test_a_file_that_is_none_is_replaced_by_memory(tmp_path):

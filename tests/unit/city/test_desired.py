@@ -121,12 +121,20 @@ def test_settings_of_each_kind(wanted):
         assert "max.compaction.lag.ms" in settings[name]
     for name, config in settings.items():
         appended = config.get("message.timestamp.type") == "LogAppendTime"
-        assert appended == name.startswith(("outbox.", "inbox.", "agents.")), name
+        about_somebody = config["cleanup.policy"] == "delete" and not name.startswith("deadletter.")
+        assert appended == about_somebody, name
         assert config["max.message.bytes"] == "1048576"
-    assert settings[JOURNAL]["retention.ms"] == "-1"
+    assert settings[JOURNAL]["retention.ms"] == str(26 * DAY_MS)
     assert settings[EXCHANGE]["retention.ms"] == str(3 * DAY_MS)
     assert settings["outbox.social-action.frail-registered"]["retention.ms"] == str(7 * DAY_MS)
     assert settings["agents.lutece.meal-tariff.log"]["retention.ms"] == str(9 * DAY_MS)
+
+
+def test_records_about_somebody_are_gone_within_the_shortest_month(wanted):
+    """A record goes with its segment: when that was written to for segment.ms, and its last record is too old."""
+    for name, topic in wanted.topics.items():
+        if topic.config["cleanup.policy"] == "delete" and not name.startswith("deadletter."):
+            assert int(topic.config["retention.ms"]) + int(topic.config["segment.ms"]) < 28 * DAY_MS, name
 
 
 def test_an_outbox_keeps_as_long_as_the_longest_of_its_events_versions():

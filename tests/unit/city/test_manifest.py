@@ -101,6 +101,35 @@ def test_problems_of_several_files_come_together(copy):
     assert f"{agreement}:{line_of(agreement, 'recipient')}: recipient: school is not a department" in text
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new", "topic"),
+    [
+        ("deploy/city.yaml", "exchange: P3D", "exchange: P27D", "exchange"),
+        ("deploy/city.yaml", "inbox: P26D", "inbox: P1M", "every inbox"),
+        ("deploy/city.yaml", "decisions: P26D", "decisions: P90D", "decisions"),
+        ("deploy/city.yaml", "journal: P26D", "journal: forever", "consent.journal"),
+        ("schemas/contracts/tax/income-assessed.v1.avsc", '"P26D"', '"P27D"', "outbox.tax.income-assessed"),
+    ],
+)
+def test_what_would_outlast_an_erasure_is_refused_by_file_and_line(copy, path, old, new, topic):
+    path = broken(copy.parent.parent / path, old, new)
+    text = problems(copy)
+    assert f"{path}:{line_of(path, new)}: " in text
+    assert f"{topic} would keep records about somebody" in text
+    assert "26 days are the most" in text
+
+
+def test_a_join_that_would_outlast_an_erasure_is_refused_with_its_log(copy):
+    from passerelle.city.erasure import problems_of_joins
+
+    manifest = Manifest.load(copy)
+    assert list(problems_of_joins(manifest, [{"agents.lutece.a.log": 26 * DAY_MS}])) == []
+    (problem,) = problems_of_joins(manifest, [{"agents.lutece.a.log": 26 * DAY_MS + 1}])
+    assert (
+        f"{copy}:{line_of(copy, 'module: lutece.agents')}: agents.0.module: agents.lutece.a.log would keep" in problem
+    )
+
+
 def test_a_department_that_leaves_is_missed_by_its_contracts(copy):
     document = yaml.safe_load(copy.read_text())
     document["departments"] = [d for d in document["departments"] if d["id"] != "social-action"]

@@ -3,21 +3,20 @@
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel
 
 from passerelle_consent.policy.agreements import Agreement
-from passerelle_consent.records import erasure
+from passerelle_consent.records import erasure, problems
 from passerelle_consent.records.changes import Change
 from passerelle_consent.records.erasure import Notice
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import EraseIn, Hex16, maybe_rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, records_of
+from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.problems import Problem
 
 router = APIRouter(route_class=GuardedRoute)
-
-PAGE_MAX = 500
-"""Rows of one page: some 100 kB."""
 
 ErasurePath = Annotated[Hex16, Path()]
 
@@ -72,10 +71,9 @@ class NoticeOut(BaseModel):
 
 
 class NoticesOut(BaseModel):
-    """One page; ``next`` is where the next one begins, None on the last."""
+    """One page."""
 
     notices: list[NoticeOut]
-    next: str | None
 
 
 @router.post("/v1/subjects/{pseudonym}/erasure")
@@ -112,16 +110,18 @@ async def confirm(request: Request, erasure_id: ErasurePath) -> NoticeOut:
 
 
 @router.get("/v1/erasures")
-async def notices(
-    request: Request,
-    after: Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}\.[a-z][a-z0-9-]{0,62}$")] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-) -> NoticesOut:
+async def notices(request: Request, page: Annotated[Page, Depends(paged)]) -> NoticesOut:
     """Who was told of which erasure, who has acknowledged it, and who is late."""
     records = records_of(request)
-    ident, _, department = (after or "").partition(".")
-    begin = (bytes.fromhex(ident), department) if after else None
-    found = await records.read(partial(erasure.notices, after=begin, limit=limit))
+    ident, department = page.after(str, str) or ("", "")
+    script = partial(erasure.notices, after=(_id(ident), department), limit=page.rows)
+    found = page.cut(await records.read(script), lambda notice: (notice.id.hex(), notice.department))
     now_ms = records.now_ms()
-    last = f"{found[-1].id.hex()}.{found[-1].department}" if len(found) == limit else None
-    return NoticesOut(notices=[NoticeOut.of(notice, now_ms) for notice in found], next=last)
+    return NoticesOut(notices=[NoticeOut.of(notice, now_ms) for notice in found])
+
+
+def _id(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:  # a cursor that somebody forged
+        raise Problem(problems.BAD_CURSOR) from None
