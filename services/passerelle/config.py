@@ -51,6 +51,11 @@ class Home:
         return self.run / "ledger"
 
     @property
+    def ledger_store_url(self) -> str:
+        """The ledger's database, a file of this home."""
+        return f"sqlite:///{self.store / 'ledger.sqlite'}"
+
+    @property
     def broker_file(self) -> Path:
         """Which broker this home uses."""
         return self.kafka / "broker.json"

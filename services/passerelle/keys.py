@@ -10,6 +10,9 @@ from passerelle_schemas.faults import Fault
 SECRET_BYTES = 24
 """192 bits: more than SCRAM-SHA-512's 8,192 iterations need to resist guessing."""
 
+LEDGER_MASTER = "ledger/master"
+"""The key that wraps subjects' keys: of the ledger, and of the consent service, which shows people their entries."""
+
 
 class KeyFault(Fault):
     """A key file that cannot be read, or that others can read."""

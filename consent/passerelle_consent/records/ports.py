@@ -7,6 +7,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, NewType, Protocol
 
+from passerelle_consent.policy.decide import Reason, Verdict
+
 SubjectRef = NewType("SubjectRef", bytes)
 """16 bytes, known to the bus alone (DESIGN §4)."""
 
@@ -99,6 +101,70 @@ class Authenticator(Protocol):
 
     async def __call__(self, token: str) -> Principal:
         """Return whose token it is. Raises `Problem`: a kind of its own for each reason to refuse it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """A decision about a subject, as the ledger has it. ``index`` is its place in the log."""
+
+    index: int
+    id: bytes
+    at_ms: int
+    verdict: Verdict
+    reason: Reason
+    flow: str | None
+    recipient: str | None
+    agreements: tuple[str, ...]
+    policy: bytes | None
+    withheld: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """Somebody else than the subject read the subject's data, as the ledger has it."""
+
+    index: int
+    id: bytes
+    at_ms: int
+    department: str | None
+    reader: str | None
+    what: str | None
+    mandate: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureFilter:
+    """Which decisions are asked for. Times are epoch milliseconds, [since, until)."""
+
+    recipient: str | None = None
+    verdict: Verdict | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class LedgerAway(Exception):
+    """The ledger cannot be read now. Its text is the class of what went wrong."""
+
+
+class SubjectEntries(Protocol):
+    """The ledger's entries about one subject, newest first. Called on a thread; all raise `LedgerAway`.
+
+    A page is what stands below index ``before``: what comes in meanwhile disturbs no page.
+    """
+
+    def decisions(
+        self, ref: SubjectRef, wanted: DisclosureFilter, *, before: int | None, limit: int
+    ) -> Sequence[Decided]:
+        """Return at most ``limit`` decisions that are asked for."""
+        ...
+
+    def readers(self, ref: SubjectRef, *, before: int | None, limit: int) -> Sequence[Looked]:
+        """Return at most ``limit`` reads."""
+        ...
+
+    def proof(self, ref: SubjectRef, ident: bytes) -> str | None:
+        """Return the tlog-proof of an entry; None when it is none of this subject's, or not published yet."""
         ...
 
 

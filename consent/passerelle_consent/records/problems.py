@@ -81,11 +81,20 @@ INSUFFICIENT_SCOPE = ProblemType(slug="insufficient-scope", status=403, title="T
 NOT_YOURS = ProblemType(slug="not-your-pseudonym", status=403, title="A citizen speaks on their own pseudonym.")
 NOT_GUARDIAN = ProblemType(slug="not-guardian", status=403, title="No guardianship of this subject is on record.")
 NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
+DEPARTMENT_NEEDED = ProblemType(
+    slug="department-needed", status=403, title="A pseudonym is a department's: the token must name one."
+)
+MANDATE_NEEDED = ProblemType(
+    slug="mandate-needed", status=403, title="An auditor reads about a person under a mandate: name it."
+)
 NOT_FOUND = ProblemType(slug="not-found", status=404, title="There is nothing here.")
 UNKNOWN_SUBJECT = ProblemType(slug="unknown-subject", status=404, title="Nobody linked the subject of this pseudonym.")
 UNKNOWN_AGREEMENT = ProblemType(slug="unknown-agreement", status=404, title="There is no such agreement.")
 UNKNOWN_ACKNOWLEDGEMENT = ProblemType(
     slug="unknown-acknowledgement", status=404, title="There is no such acknowledgement."
+)
+UNKNOWN_DECISION = ProblemType(
+    slug="unknown-decision", status=404, title="The published log has no such entry about this subject."
 )
 UNKNOWN_RECIPIENT = ProblemType(
     slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
@@ -136,6 +145,9 @@ KEY_REUSED = ProblemType(
 INTERNAL = ProblemType(slug="internal", status=500, title="The service failed; its operator can see why.")
 ISSUER_UNAVAILABLE = ProblemType(
     slug="issuer-unavailable", status=503, title="The issuer's keys cannot be had: try again.", headers=_LATER
+)
+LEDGER_UNAVAILABLE = ProblemType(
+    slug="ledger-unavailable", status=503, title="The ledger cannot be read now: try again.", headers=_LATER
 )
 OVERLOADED = ProblemType(slug="overloaded", status=503, title="Too much at once: try again.", headers=_LATER)
 STORE_UNAVAILABLE = ProblemType(

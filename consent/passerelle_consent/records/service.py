@@ -15,13 +15,33 @@ import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Standing
-from passerelle_consent.records import changes, erasure, fence, guardians, links, policy_book, sql, standings
+from passerelle_consent.records import (
+    changes,
+    erasure,
+    fence,
+    guardians,
+    links,
+    policy_book,
+    problems,
+    sql,
+    standings,
+)
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
 from passerelle_consent.records.policy_book import PolicyBook
-from passerelle_consent.records.ports import Clock, Connect, FenceConsumer, IdentityRegister, NewId, SubjectRef
+from passerelle_consent.records.ports import (
+    Clock,
+    Connect,
+    FenceConsumer,
+    IdentityRegister,
+    LedgerAway,
+    NewId,
+    SubjectEntries,
+    SubjectRef,
+)
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.reading import Reading, check
 from passerelle_consent.records.relay import Relay, Settled
 from passerelle_consent.records.store import Store
 
@@ -59,6 +79,7 @@ class Parts:
     register: IdentityRegister
     connect: Connect
     fence_consumer: FenceConsumer
+    ledger: SubjectEntries
     clock: Clock
     new_id: NewId
     partitions: int
@@ -182,12 +203,35 @@ class Records:
         self._relay.wake()
         return done
 
-    async def standing(self, ref: SubjectRef, *, guardian: SubjectRef | None = None) -> Standing:
+    async def show(self, script: Script[T], reading: Reading | None) -> T:
+        """Run a script that writes nothing; when somebody else than the subject reads, the journal tells."""
+        return await (self.read(script) if reading is None else self.write(reading.of(script)))
+
+    async def admit_reading(self, ref: SubjectRef, guardian: SubjectRef | None, reading: Reading | None) -> None:
+        """Check that there is such a subject, and journal the reading. Raises `Problem`."""
+        await self.show(partial(check, ref=ref, guardian=guardian, now_ms=self._parts.clock()), reading)
+
+    async def from_ledger(self, ask: Callable[[SubjectEntries], T]) -> T:
+        """Ask the ledger, on a thread. Raises `Problem` ledger-unavailable."""
+        try:
+            return await asyncio.to_thread(ask, self._parts.ledger)
+        except LedgerAway as away:
+            _log.warning("ledger away", error=str(away))
+            raise Problem(problems.LEDGER_UNAVAILABLE) from None
+
+    def new_reading(self, ref: SubjectRef, **by: Any) -> Reading:
+        """Give a reading its id and its time."""
+        p = self._parts
+        return Reading(id=p.new_id(), ref=ref, at_ms=p.clock(), partitions=p.partitions, **by)
+
+    async def standing(
+        self, ref: SubjectRef, *, guardian: SubjectRef | None = None, reading: Reading | None = None
+    ) -> Standing:
         """Raises `Problem` unknown-subject; and, when a guardian asks, not-guardian."""
         now_ms = self._parts.clock()
         if guardian is not None:
             await self.read(partial(guardians.check, guardian=guardian, ward=ref, at_ms=now_ms))
-        return await self.read(partial(standings.load, ref=ref, now_ms=now_ms))
+        return await self.show(partial(standings.load, ref=ref, now_ms=now_ms), reading)
 
     async def find(self, change_id: bytes) -> Change | None:
         """Return a change by its id."""

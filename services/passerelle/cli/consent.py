@@ -191,16 +191,21 @@ def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
     import time
     import uuid
 
+    from passerelle.disclosed import LedgerEntries
+    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.service import Parts
     from passerelle_consent.records.store import Store
 
-    manifest = clients.manifest
+    manifest, home = clients.manifest, here.home
+    master = MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES))
     return Parts(
         store=Store(here.consent_store_url()),
         bundle=manifest.policy_bundle(),
-        register=Register(manifest.city_key(here.home), manifest.keyring(here.home)),
+        register=Register(manifest.city_key(home), manifest.keyring(home)),
         connect=clients.connect,
         fence_consumer=clients.fence,
+        ledger=LedgerEntries(home.ledger_store_url, master, home.ledger),
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,
         partitions=manifest.partitions,

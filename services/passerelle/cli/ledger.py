@@ -56,7 +56,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     import socket
 
     from passerelle.city.manifest import Manifest
-    from passerelle.keys import key_bytes
+    from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle_consent.ledger.commitments import MasterKey
     from passerelle_consent.ledger.integrate import Integrator
     from passerelle_consent.ledger.note import Signer
@@ -69,14 +69,14 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     publisher = FolderPublisher(home.ledger, signer.verifier)
     publisher.write_key()
     home.store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(f"sqlite:///{home.store / 'ledger.sqlite'}")
+    store = Store(home.ledger_store_url)
     with _feed(here, DECISIONS) as decisions, _feed(here, JOURNAL) as journal:
         yield Integrator(
             store=store,
             decisions=decisions,
             journal=journal,
             signer=signer,
-            master=MasterKey.of(key_bytes(home.keys, "ledger/master", KEY_BYTES)),
+            master=MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES)),
             publisher=publisher,
             random=os.urandom,
             holder=f"{socket.gethostname()}:{os.getpid()}",

@@ -222,6 +222,9 @@ class City:
     store_url: str
     patience_s: float = 5.0
     agreements: list = field(default_factory=lambda: list(AGREEMENTS))
+    bundle: PolicyBundle | None = None
+    """In the place of the agreements, where flows matter."""
+    ledger: object = None
     diligent: bool = True
     broker: Broker = field(default_factory=Broker)
     clock: Clock = field(default_factory=Clock)
@@ -237,10 +240,11 @@ class City:
         self.records = Records(
             Parts(
                 store=self.store,
-                bundle=PolicyBundle.of(self.agreements, [], Catalogue.from_schemas({})),
+                bundle=self.bundle or PolicyBundle.of(self.agreements, [], Catalogue.from_schemas({})),
                 register=self.register,
                 connect=self.broker.connect,
                 fence_consumer=self.gate,
+                ledger=self.ledger,
                 clock=self.clock,
                 new_id=lambda: next(self.ids).to_bytes(16),
                 partitions=PARTITIONS,

@@ -27,6 +27,10 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("POST", _SUBJECT + "/overrides"): frozenset({Role.OFFICER}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", _SUBJECT + "/changes"): PERSONAL,
+        # No department: what the others receive is none of its business.
+        ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
+        ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},
+        ("GET", _SUBJECT + "/proof/{decision}"): PERSONAL | {Role.AUDITOR},
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from passerelle_consent.records import problems
-from passerelle_consent.records.http import erasures, health, history, links, overrides, sayings, standings
+from passerelle_consent.records.http import disclosures, erasures, health, history, links, overrides, sayings, standings
 from passerelle_consent.records.http.edge import Edge, answer
 from passerelle_consent.records.ports import Authenticator
 from passerelle_consent.records.problems import Problem
@@ -22,6 +22,7 @@ ROUTERS = (
     erasures.router,
     standings.router,
     history.router,
+    disclosures.router,
 )
 
 

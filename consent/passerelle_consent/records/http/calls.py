@@ -14,13 +14,20 @@ from passerelle_consent.records.http.access import insufficient
 from passerelle_consent.records.http.bodies import ChangeOut
 from passerelle_consent.records.ports import Principal, Pseudonym, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.reading import Reading
 from passerelle_consent.records.service import Records
+from passerelle_consent.records.words import What
 
 ME = "me"
 
 PseudonymPath = Annotated[str, Path(pattern=rf"^({ME}|[0-9a-f]{{32}})$")]
 AgreementPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+
+Mandate = Annotated[
+    str | None,
+    Header(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$", description="An auditor's: the reference of its mandate."),
+]
 
 
 def records_of(request: Request) -> Records:
@@ -62,6 +69,8 @@ def subject_of(request: Request) -> Subject:
     if not principal.personal:
         if pseudonym == ME:
             raise Problem(problems.NOT_A_CITIZEN)
+        if principal.department is None:
+            raise Problem(problems.DEPARTMENT_NEEDED)
         by = Actor.OFFICER if Role.OFFICER in principal.roles else Actor.SUBJECT
         return Subject(ref=_ref(request, bytes.fromhex(pseudonym)), by=by)
     own = _ref(request, principal.pseudonym or b"")
@@ -72,6 +81,30 @@ def subject_of(request: Request) -> Subject:
     if Role.GUARDIAN not in principal.roles:
         raise Problem(problems.NOT_YOURS)
     return Subject(ref=_ref(request, bytes.fromhex(pseudonym)), by=Actor.GUARDIAN, guardian=own)
+
+
+def reading_of(request: Request, subject: Subject, what: What, *, mandate: str | None = None) -> Reading | None:
+    """Return what the journal is to tell of a read; None when the subject reads. Raises `Problem` mandate-needed."""
+    principal = principal_of(request)
+    if principal.personal:
+        reader = Role.GUARDIAN if subject.guardian is not None else None
+    else:
+        reader = next(role for role in _READERS if role in principal.roles)
+    if reader is None:
+        return None
+    if reader is Role.AUDITOR and mandate is None:
+        raise Problem(problems.MANDATE_NEEDED)
+    return records_of(request).new_reading(
+        subject.ref,
+        reader=reader,
+        department=principal.department,
+        what=what,
+        mandate=mandate if reader is Role.AUDITOR else None,
+    )
+
+
+_READERS = (Role.AUDITOR, Role.OFFICER, Role.DEPARTMENT, Role.OPERATOR)
+"""As what an office reads that is several: the one that needs most."""
 
 
 def _ref(request: Request, pseudonym: bytes) -> SubjectRef:

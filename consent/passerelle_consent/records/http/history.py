@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from passerelle_consent.records.history import history
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import HistoryOut, SaidOut
-from passerelle_consent.records.http.calls import PseudonymPath, records_of, subject_of
+from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -31,5 +32,7 @@ async def changes(
         limit=page.rows,
         now_ms=records.now_ms(),
     )
-    shown = page.cut(await records.read(script), lambda said: (said.change.revision,))
+    shown = page.cut(
+        await records.show(script, reading_of(request, subject, What.CHANGES)), lambda said: (said.change.revision,)
+    )
     return HistoryOut(changes=[SaidOut.of(said) for said in shown])

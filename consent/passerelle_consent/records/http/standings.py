@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Request
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, StandingOut
-from passerelle_consent.records.http.calls import PseudonymPath, principal_of, records_of, subject_of
+from passerelle_consent.records.http.calls import PseudonymPath, principal_of, reading_of, records_of, subject_of
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -17,7 +18,8 @@ router = APIRouter(route_class=GuardedRoute)
 async def standing(request: Request, pseudonym: PseudonymPath) -> StandingOut:  # noqa: ARG001 - `subject_of` reads it
     """Return the subject's standing."""
     subject = subject_of(request)
-    return StandingOut.of(await records_of(request).standing(subject.ref, guardian=subject.guardian))
+    reading = reading_of(request, subject, What.STANDING)
+    return StandingOut.of(await records_of(request).standing(subject.ref, guardian=subject.guardian, reading=reading))
 
 
 @router.get("/v1/acknowledgements/{acknowledgement}")

@@ -1,0 +1,219 @@
+"""What citizens and auditors can ask of the ledger: who received what and why, who looked, and the proof."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from passerelle.disclosed import LedgerEntries
+from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.ledger.publish import FolderPublisher
+from passerelle_consent.policy.agreements import Basis
+from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.records.ports import Role
+from passerelle_consent.records.words import WORDS, What
+from passerelle_consent.wire import DecisionBatch, FlowUse, JournalType, encode_decisions
+from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
+from unit.policy import city as small
+from unit.records.fakes import START_MS, City, citizen, until
+
+FLOWS = [
+    small.flow("tariff", "schools.tariff.v1", ["home@1", "income@1"], ["band"], ["hint"]),
+    small.flow("moves", "registry.moved.v1", ["home@1"], ["street"], ["phone"]),
+]
+AGREEMENTS = [
+    small.agreement("home", "6-1-a", {"registry.moved.v1": ["street", "phone"]}),
+    small.agreement("income", "6-1-e", {"tax.assessed.v1": ["income"]}, source="tax"),
+]
+BUNDLE = PolicyBundle.of(AGREEMENTS, FLOWS, small.CATALOGUE)
+USES = tuple(FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements) for f in FLOWS)
+AUDITOR = {"scope": "auditor", "department": "citizen-desk"}
+
+
+class Told:
+    """A city, its ledger, and a way for what the city journals into the ledger."""
+
+    def __init__(self, city, town):
+        self.city, self.town = city, town
+        self.journalled = 0
+        self.integrator = town.started()
+
+    def decide(self, pseudonym, *, flow=0, count=1, **kwargs):
+        ref = self.city.ref(pseudonym)
+        self.town.now_ms += 1000
+        records = [self.town.decision(subject=ref, flow=flow, **kwargs) for _ in range(count)]
+        batch = DecisionBatch(policy=BUNDLE.digest, flows=USES, decisions=tuple(records))
+        self.town.decisions.commit(0, *encode_decisions(batch))
+        self.integrate()
+        return [record.id.hex() for record in records]
+
+    def integrate(self):
+        sent = self.city.broker.of("consent.journal")
+        self.town.journal.commit(0, *(record.value for record in sent[self.journalled :]))
+        self.journalled = len(sent)
+        while (step := self.integrator.step()).full or step.decisions or step.journal:
+            pass
+
+    async def get(self, what, who, query="", **headers):
+        answer = await self.city.call("GET", f"/v1/subjects/me/{what}{query}", token=who, **headers)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+
+@pytest.fixture
+async def told(store_url, tmp_path):
+    (tmp_path / "ledger").mkdir()
+    town = LedgerTown(tmp_path / "ledger", seed=3)
+    town.now_ms = START_MS
+    FolderPublisher(town.folder, SIGNER.verifier).write_key()
+    city = City(store_url, bundle=BUNDLE, ledger=LedgerEntries(town.url, MASTER, town.folder))
+    await city.up()
+    yield Told(city, town)
+    await city.down()
+    town.store.close()
+
+
+@pytest.fixture
+async def marie(told):
+    (pseudonym,) = await told.city.link("Durand")
+    return pseudonym
+
+
+def reads(city):
+    return [e for e in city.broker.journal() if e.type is JournalType.READ]
+
+
+async def test_a_citizen_reads_who_received_what_and_why(told, marie):
+    (decision,) = told.decide(marie, verdict=Verdict.REDACT, reason=Reason.CONSENT_WITHDRAWN, withheld=("hint",))
+    (shown,) = (await told.get("disclosures", citizen(marie))).json()["disclosures"]
+    assert (shown["decision"], shown["recipient"], shown["flow"]) == (decision, "schools", "tariff")
+    assert shown["verdict"] == {"code": "redact", "fr": "Transmis en partie", "en": "Shared in part"}
+    assert shown["reason"]["fr"] == "Vous aviez retiré votre accord."
+    assert [f["name"] for f in shown["fields"]] == ["band"]
+    assert shown["fields"][0]["needs"] == [{"fr": "Parce que", "en": "Because"}] * 2
+    assert shown["withheld"] == ["hint"]
+    assert shown["purpose"] == {"code": "dpv:ServiceProvision", "fr": "Parce que", "en": "Because"}
+    assert [(a["agreement"], a["basis"]["code"], a["law"]) for a in shown["agreements"]] == [
+        ("home@1", "6-1-a", None),
+        ("income@1", "6-1-e", "Code, art. 1"),
+    ]
+    assert shown["proof"] == f"/v1/subjects/me/proof/{decision}"
+
+
+async def test_a_denial_released_nothing(told, marie):
+    told.decide(marie, verdict=Verdict.DENY, reason=Reason.OBJECTED)
+    (shown,) = (await told.get("disclosures", citizen(marie))).json()["disclosures"]
+    assert (shown["verdict"]["code"], shown["fields"]) == ("deny", [])
+
+
+async def test_nobody_sees_what_is_about_others(told, marie):
+    (other,) = await told.city.link("Petit")
+    told.decide(other)
+    assert (await told.get("disclosures", citizen(marie))).json() == {"disclosures": []}
+
+
+async def test_pages_hold_ten_thousand_decisions_once_and_in_order_while_more_come_in(told, marie):
+    told.town.now_ms = START_MS
+    expected = [d for _ in range(10) for d in told.decide(marie, count=1_000)][::-1]
+    seen, path = [], "/v1/subjects/me/disclosures?limit=200"
+    while path:
+        answer = await told.city.call("GET", path, token=citizen(marie))
+        seen += [d["decision"] for d in answer.json()["disclosures"]]
+        path = answer.links["next"]["url"] if "next" in answer.links else None
+        if len(seen) % 2_000 == 0:
+            told.decide(marie)
+    assert seen == expected
+
+
+async def test_filters_by_recipient_verdict_and_time(told, marie):
+    denied = told.decide(marie, verdict=Verdict.DENY, reason=Reason.OBJECTED)
+    permitted = told.decide(marie)
+
+    async def found(query):
+        return [d["decision"] for d in (await told.get("disclosures", citizen(marie), query)).json()["disclosures"]]
+
+    between = datetime.fromtimestamp(START_MS / 1000 + 2, UTC).isoformat().replace("+00:00", "Z")
+    assert await found("?verdict=deny") == denied
+    assert await found("?recipient=schools") == permitted + denied
+    assert await found("?recipient=tax") == []
+    assert await found(f"?since={between}") == permitted
+    assert await found(f"?until={between}") == denied
+
+
+async def test_the_proof_verifies_alone(told, marie):
+    (decision,) = told.decide(marie)
+    answer = await told.get(f"proof/{decision}", citizen(marie))
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    entry, checkpoint = InclusionProof.parse(answer.content).check(SIGNER.verifier)
+    assert (entry.ident.hex(), checkpoint.size) == (decision, 5)
+
+
+async def test_a_proof_of_somebody_elses_decision_is_as_unknown_as_one_that_never_was(told, marie):
+    (other,) = await told.city.link("Petit")
+    (decision,) = told.decide(other)
+    for ident in (decision, "0" * 32):
+        answer = await told.city.call("GET", f"/v1/subjects/me/proof/{ident}", token=citizen(marie))
+        assert answer.json()["type"].endswith(":unknown-decision")
+
+
+async def test_a_department_that_reads_a_standing_is_seen_to(told, marie):
+    (tax,) = await told.city.link("Durand", token="tax")
+    assert (await told.city.call("GET", f"/v1/subjects/{tax}/standing", token="tax")).status_code == 200
+    await until(lambda: reads(told.city))
+    told.integrate()
+    (shown,) = (await told.get("readers", citizen(marie))).json()["readers"]
+    assert (shown["department"], shown["reader"]["code"], shown["what"]["code"]) == ("tax", "department", "standing")
+    assert shown["mandate"] is None
+    ident = shown["proof"].rpartition("/")[2]
+    entry, _ = InclusionProof.parse((await told.get(f"proof/{ident}", citizen(marie))).content).check(SIGNER.verifier)
+    assert (entry.type, entry.department) == ("read", "tax")
+
+
+async def test_what_the_subject_reads_is_no_entry(told, marie):
+    told.decide(marie)
+    for what in ("standing", "disclosures", "readers", "changes"):
+        await told.get(what, citizen(marie))
+    assert reads(told.city) == []
+
+
+async def test_an_auditor_needs_a_mandate_and_the_citizen_sees_it(told, marie):
+    told.decide(marie)
+    path = f"/v1/subjects/{marie}/disclosures"
+    refused = await told.city.call("GET", path, token=AUDITOR)
+    assert refused.json()["type"].endswith(":mandate-needed")
+    assert reads(told.city) == []
+    answer = await told.city.call("GET", path, token=AUDITOR, mandate="CNIL-2026/114")
+    assert len(answer.json()["disclosures"]) == 1
+    await until(lambda: reads(told.city))
+    told.integrate()
+    (shown,) = (await told.get("readers", citizen(marie))).json()["readers"]
+    assert (shown["reader"]["code"], shown["what"]["code"], shown["mandate"]) == (
+        "auditor",
+        "disclosures",
+        "CNIL-2026/114",
+    )
+    assert b"CNIL-2026" not in b"".join(p.read_bytes() for p in told.town.folder.rglob("*") if p.is_file())
+
+
+async def test_an_auditor_of_the_whole_city_has_no_pseudonyms(told, marie):
+    answer = await told.city.call("GET", f"/v1/subjects/{marie}/readers", token="auditor", mandate="M-1")
+    assert answer.json()["type"].endswith(":department-needed")
+
+
+async def test_a_read_about_nobody_is_refused_and_journals_nothing(told, marie):
+    answer = await told.city.call("GET", f"/v1/subjects/{'0' * 32}/disclosures", token=AUDITOR, mandate="M-1")
+    assert answer.json()["type"].endswith(":unknown-subject")
+    assert reads(told.city) == []
+
+
+async def test_a_ledger_that_is_not_there_is_a_503(told, marie, tmp_path):
+    told.city.records._parts.ledger._store._engine.dispose()
+    (tmp_path / "ledger" / "ledger.sqlite").rename(tmp_path / "away")
+    answer = await told.city.call("GET", "/v1/subjects/me/disclosures", token=citizen(marie))
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "ledger-unavailable")
+
+
+def test_every_code_has_its_words():
+    closed = {member for kind in (Verdict, Reason, Basis, Role, What) for member in kind}
+    assert closed == WORDS.keys()
+    assert all(said.fr.strip() and said.en.strip() and said.fr != said.en for said in WORDS.values())
