@@ -1,14 +1,213 @@
-"""Who may speak for whom: guardianships of record."""
+"""Guardians of record: who speaks for a minor or a protected adult, on what evidence, from when until when.
+
+An officer records a guardianship from a civil record or a judgment, and names that record; no text about people stands
+here. What a guardian may then say is decided by `policy.voice`. Parental authority and a minor's guardianship end at
+majority or emancipation by themselves (French Civil Code, art. 371-1, 393, 413-7).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from passerelle_consent.records import problems
+from passerelle_consent.policy.agreements import Agreement, SubjectClass
+from passerelle_consent.policy.standing import Actor, Protection, Standing
+from passerelle_consent.policy.voice import Guardianship, Relation, Voice, voice_of_guardian, voice_of_subject
+from passerelle_consent.records import problems, sql, standings
+from passerelle_consent.records.changes import Asked, Change, record, repeat_of
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.wire import JournalEntry, JournalType
+
+GUARDIAN = "guardian"
+EMANCIPATION = "emancipation"
+PER_SUBJECT_MAX = 16
+"""Of record at a time, those that are over included: parents, tutors and curators of a lifetime."""
+
+_PROTECTION = {Relation.CURATOR: Protection.ASSISTANCE, Relation.TUTOR: Protection.REPRESENTATION}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """A guardianship as it is kept. ``evidence`` is the reference of a record or judgment."""
+
+    id: bytes
+    ref: SubjectRef
+    guardian: SubjectRef
+    relation: Relation
+    evidence: str
+    first_ms: int
+    end_ms: int | None
+    department: str
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> "Recorded":
+        """Read a row of `guardianships`."""
+        read = {name: getattr(row, name) for name in cls.__slots__}
+        return cls(**{**read, "relation": Relation(row.relation)})
+
+    @property
+    def guardianship(self) -> Guardianship:
+        """What the policy needs of it."""
+        return Guardianship(relation=self.relation, first_ms=self.first_ms, end_ms=self.end_ms)
+
+    def in_office(self, now_ms: int) -> bool:
+        """Whether it is valid at an instant."""
+        return self.first_ms <= now_ms and (self.end_ms is None or now_ms < self.end_ms)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Appointment:
+    """A guardianship to be recorded. Times are epoch milliseconds, [first, end)."""
+
+    guardian: SubjectRef
+    relation: Relation
+    evidence: str
+    first_ms: int
+    end_ms: int | None
+
+
+def of_subject(conn: sa.Connection, ref: SubjectRef) -> list[Recorded]:
+    """Return every guardianship of record of a subject, the newest first."""
+    return [Recorded.of(row) for row in conn.execute(sql.GUARDIANSHIPS, {"ref": ref})]
+
+
+def wards_of(conn: sa.Connection, guardian: SubjectRef, now_ms: int) -> list[Recorded]:
+    """Return the guardianships in which this person is in office."""
+    held = [Recorded.of(row) for row in conn.execute(sql.WARDS, {"guardian": guardian})]
+    return [recorded for recorded in held if recorded.in_office(now_ms)]
 
 
 def check(conn: sa.Connection, *, guardian: SubjectRef, ward: SubjectRef, at_ms: int) -> None:
-    """Raise `Problem` not-guardian unless a guardianship is on record and valid at that time."""
-    # None can be recorded yet, so none is: closed until then.
-    _ = conn, guardian, ward, at_ms
-    raise Problem(problems.NOT_GUARDIAN)
+    """Raise `Problem` not-guardian or guardianship-over unless a guardianship is on record and valid at that time."""
+    _office(of_subject(conn, ward), guardian, at_ms)
+
+
+def voice(conn: sa.Connection, asked: Asked, agreement: Agreement, standing: Standing, *, gives: bool) -> Voice:
+    """Tell whether whoever asks is heard about this agreement, alone or together. Raises `Problem` when not."""
+    if asked.by is not Actor.GUARDIAN:
+        heard = voice_of_subject(agreement, standing, asked.at_ms, gives=gives)
+    elif asked.guardian is None:
+        heard = _at_the_counter(standing, asked.at_ms, gives=gives)
+    else:
+        recorded = of_subject(conn, asked.ref)
+        own = _office(recorded, asked.guardian, asked.at_ms)
+        others = [r.guardianship for r in recorded if r.guardian != asked.guardian]
+        heard = voice_of_guardian(agreement, standing, own.guardianship, asked.at_ms, gives=gives, others=others)
+    if not heard.heard:
+        raise Problem(problems.CANNOT_SPEAK, why=heard.value)
+    return heard
+
+
+def _office(recorded: Sequence[Recorded], guardian: SubjectRef, at_ms: int) -> Recorded:
+    own = [r for r in recorded if r.guardian == guardian]
+    if not own:
+        raise Problem(problems.NOT_GUARDIAN)
+    valid = [r for r in own if r.in_office(at_ms)]
+    if not valid:
+        raise Problem(problems.GUARDIANSHIP_OVER)
+    return valid[0]
+
+
+def _at_the_counter(standing: Standing, now_ms: int, *, gives: bool) -> Voice:
+    """A clerk saw the guardian's papers. That takes away; to give, a guardian signs in."""
+    if gives or standing.class_at(now_ms) is SubjectClass.ADULT:
+        return Voice.SUBJECT_SPEAKS
+    return Voice.ALONE
+
+
+def appoint(conn: sa.Connection, asked: Asked, appointment: Appointment) -> Change:
+    """Record a guardianship; an adult's protection follows from it. Raises `Problem`.
+
+    A minor's guardianship ends at majority at the latest. A repeat returns the change that it repeats.
+    """
+    repeated = repeat_of(conn, asked)
+    if repeated is not None:
+        return repeated
+    before = standings.load(conn, asked.ref, asked.at_ms)
+    minor = before.class_at(asked.at_ms) is SubjectClass.MINOR
+    _check_appointment(conn, asked, appointment, minor=minor)
+    ends = [end for end in (appointment.end_ms, before.minor_until_ms if minor else None) if end is not None]
+    row = {
+        "id": asked.id,
+        "ref": asked.ref,
+        "guardian": appointment.guardian,
+        "relation": appointment.relation.value,
+        "evidence": appointment.evidence,
+        "first_ms": appointment.first_ms,
+        "end_ms": min(ends, default=None),
+        "department": asked.department,
+        "principal": asked.principal,
+    }
+    conn.execute(sql.INSERT_GUARDIANSHIP, row)
+    protection = before.protection if minor else _PROTECTION[appointment.relation]
+    after = replace(before, revision=before.revision + 1, protection=protection)
+    return _recorded(conn, asked, after, GUARDIAN, "recorded")
+
+
+def _check_appointment(conn: sa.Connection, asked: Asked, appointment: Appointment, *, minor: bool) -> None:
+    if appointment.guardian == asked.ref:
+        raise Problem(problems.OWN_GUARDIAN)
+    if conn.scalar(sql.IS_KNOWN, {"ref": appointment.guardian}) is None:
+        raise Problem(problems.UNKNOWN_GUARDIAN)
+    fitting = (Relation.PARENT, Relation.TUTOR) if minor else (Relation.TUTOR, Relation.CURATOR)
+    if appointment.relation not in fitting:
+        raise Problem(problems.WRONG_RELATION, legal=[relation.value for relation in fitting])
+    if appointment.end_ms is not None and appointment.end_ms <= appointment.first_ms:
+        raise Problem(problems.MALFORMED, errors=[{"where": ["body", "until"], "what": "not after its beginning"}])
+    if len(of_subject(conn, asked.ref)) >= PER_SUBJECT_MAX:
+        raise Problem(problems.TOO_MANY_GUARDIANS)
+
+
+def dismiss(conn: sa.Connection, asked: Asked, guardianship: bytes) -> Change:
+    """End a guardianship now; with the last one an adult's protection ends. Raises `Problem`."""
+    repeated = repeat_of(conn, asked)
+    if repeated is not None:
+        return repeated
+    before = standings.load(conn, asked.ref, asked.at_ms)
+    recorded = {r.id: r for r in of_subject(conn, asked.ref)}
+    if guardianship not in recorded:
+        raise Problem(problems.UNKNOWN_GUARDIANSHIP)
+    if not recorded[guardianship].in_office(asked.at_ms):
+        raise Problem(problems.GUARDIANSHIP_OVER)
+    conn.execute(sql.END_GUARDIANSHIP, {"of": guardianship, "end_ms": asked.at_ms})
+    left = [r for r in recorded.values() if r.id != guardianship and r.in_office(asked.at_ms)]
+    protection = _strongest(left) if before.class_at(asked.at_ms) is not SubjectClass.MINOR else before.protection
+    after = replace(before, revision=before.revision + 1, protection=protection)
+    return _recorded(conn, asked, after, GUARDIAN, "ended", regarding=guardianship)
+
+
+def _strongest(left: Sequence[Recorded]) -> Protection | None:
+    relations = {r.relation for r in left}
+    return next((_PROTECTION[r] for r in (Relation.TUTOR, Relation.CURATOR) if r in relations), None)
+
+
+def emancipate(conn: sa.Connection, asked: Asked) -> Change:
+    """End a minority by a judgment or a marriage (French Civil Code, art. 413-1 ff.). Raises `Problem`."""
+    repeated = repeat_of(conn, asked)
+    if repeated is not None:
+        return repeated
+    before = standings.load(conn, asked.ref, asked.at_ms)
+    if before.class_at(asked.at_ms) is not SubjectClass.MINOR:
+        raise Problem(problems.NO_MINOR)
+    conn.execute(sql.END_GUARDIANSHIPS, {"of": asked.ref, "end_ms": asked.at_ms})
+    after = replace(before, revision=before.revision + 1, minor_until_ms=asked.at_ms)
+    return _recorded(conn, asked, after, EMANCIPATION, "adult")
+
+
+def _recorded(
+    conn: sa.Connection, asked: Asked, after: Standing, kind: str, state: str, *, regarding: bytes | None = None
+) -> Change:
+    """Whom an agreement covers changes with it, so it may take away: the fence must pass it."""
+    standings.save_person(conn, asked.ref, after)
+    entry = JournalEntry(
+        id=asked.id,
+        type=JournalType.GUARDIAN,
+        at_ms=asked.at_ms,
+        subject=asked.ref,
+        department=asked.department,
+        regarding=regarding,
+    )
+    said = {"kind": kind, "agreement": None, "state": state, "recipient": "", "notice": None, "by": asked.by.value}
+    return record(conn, asked, after, entry, fenced=True, said=said)

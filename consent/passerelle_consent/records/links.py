@@ -1,6 +1,6 @@
 """Linking people to a department: what gives a subject its first standing (DESIGN §4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ def link(
     conn: sa.Connection,
     refs: Sequence[SubjectRef],
     *,
+    minors: Mapping[SubjectRef, int],
     department: str,
     at_ms: int,
     batch: bytes,
@@ -34,10 +35,15 @@ def link(
     erasure.refuse_while_under_way(conn, new_links)
     new_subjects = [ref for ref in new_links if ref not in known]
     if new_subjects:
-        conn.execute(sql.INSERT_SUBJECTS, [{"ref": ref, "linked_at_ms": at_ms, "revision": 1} for ref in new_subjects])
+        first = {"linked_at_ms": at_ms, "revision": 1}
+        rows_in = [{"ref": ref, "minor_until_ms": minors.get(ref), **first} for ref in new_subjects]
+        conn.execute(sql.INSERT_SUBJECTS, rows_in)
     conn.execute(sql.INSERT_LINKS, [{"ref": ref, "department": department, "at_ms": at_ms} for ref in new_links])
-    first = Standing(linked=True, revision=1)
-    rows = [standings.consent_row(ref, first, partitions) for ref in new_subjects]
+    standing = Standing(linked=True, revision=1)
+    rows = [
+        standings.consent_row(ref, replace(standing, minor_until_ms=minors.get(ref)), partitions)
+        for ref in new_subjects
+    ]
     for ref in new_links:
         entry = JournalEntry(id=new_id(), type=JournalType.LINKED, at_ms=at_ms, subject=ref, department=department)
         rows.append(standings.journal_row(entry, partitions))

@@ -10,7 +10,7 @@ from passerelle_consent.records import problems, sql, standings
 from passerelle_consent.records.ports import NewId
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.standings import Row
-from passerelle_consent.records.transitions import Action
+from passerelle_consent.records.transitions import Action, like
 from passerelle_consent.wire import POLICY_KEY, JournalEntry, JournalType
 from passerelle_schemas.topics import CONSENT
 
@@ -23,13 +23,18 @@ class PolicyBook:
         for agreement in sorted(agreements, key=lambda a: a.version):
             self._versions.setdefault(agreement.id, []).append(agreement)
 
+    def find(self, agreement_id: str, now_ms: int) -> Agreement | None:
+        """Return the newest version in force, else the newest, else None."""
+        versions = self._versions.get(agreement_id, [])
+        in_force = [a for a in versions if _in_force(a, now_ms)]
+        return next(reversed(in_force or versions), None)
+
     def agreement(self, agreement_id: str, now_ms: int) -> Agreement:
         """Return the newest version in force, else the newest. Raises `Problem` unknown-agreement."""
-        versions = self._versions.get(agreement_id)
-        if not versions:
+        found = self.find(agreement_id, now_ms)
+        if found is None:
             raise Problem(problems.UNKNOWN_AGREEMENT)
-        in_force = [a for a in versions if _in_force(a, now_ms)]
-        return (in_force or versions)[-1]
+        return found
 
     def admit(self, agreement: Agreement, action: Action, notice: int | None, now_ms: int) -> None:
         """Check what does not depend on the subject. Raises `Problem`.
@@ -38,13 +43,13 @@ class PolicyBook:
         withdraw as to give (GDPR Art. 7(3)).
         """
         if not action.fits(agreement.basis):
-            legal = [a.value for a in Action if a.fits(agreement.basis)]
+            legal = like(action, (a for a in Action if a.fits(agreement.basis)))
             raise Problem(problems.WRONG_BASIS, basis=agreement.basis.value, legal=legal)
         if action.takes_away:
             return
         if not _in_force(agreement, now_ms):
             raise Problem(problems.NOT_IN_FORCE)
-        if not agreement.notice.accepts(notice):
+        if action is not Action.REQUEST and not agreement.notice.accepts(notice):
             raise Problem(problems.STALE_NOTICE, notice=agreement.notice.version)
 
     def recipients_unasked(self) -> set[str]:

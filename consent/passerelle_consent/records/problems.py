@@ -80,6 +80,12 @@ TOKEN_PROBLEMS = (
 INSUFFICIENT_SCOPE = ProblemType(slug="insufficient-scope", status=403, title="This needs another scope.")
 NOT_YOURS = ProblemType(slug="not-your-pseudonym", status=403, title="A citizen speaks on their own pseudonym.")
 NOT_GUARDIAN = ProblemType(slug="not-guardian", status=403, title="No guardianship of this subject is on record.")
+GUARDIANSHIP_OVER = ProblemType(
+    slug="guardianship-not-valid", status=403, title="The guardianship on record has not begun, or is over."
+)
+CANNOT_SPEAK = ProblemType(slug="cannot-speak", status=403, title="By the law it is for somebody else to say this.")
+NOT_THE_SOURCE = ProblemType(slug="not-the-source", status=403, title="This is for the agreement's source to do.")
+OWN_OVERRIDE = ProblemType(slug="own-override", status=403, title="An override is reviewed by another officer.")
 NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
 DEPARTMENT_NEEDED = ProblemType(
     slug="department-needed", status=403, title="A pseudonym is a department's: the token must name one."
@@ -99,6 +105,11 @@ UNKNOWN_DECISION = ProblemType(
 UNKNOWN_RECIPIENT = ProblemType(
     slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
 )
+UNKNOWN_GUARDIAN = ProblemType(slug="unknown-guardian", status=404, title="Nobody linked this guardian.")
+UNKNOWN_GUARDIANSHIP = ProblemType(slug="unknown-guardianship", status=404, title="There is no such guardianship.")
+UNKNOWN_OBJECTION = ProblemType(slug="unknown-objection", status=404, title="There is no such objection.")
+UNKNOWN_OVERRIDE = ProblemType(slug="unknown-override", status=404, title="There is no such override.")
+UNKNOWN_NOTICE = ProblemType(slug="unknown-notice", status=404, title="There is no such notice.")
 UNKNOWN_CONSULTATION = ProblemType(slug="unknown-consultation", status=404, title="There is no such consultation.")
 UNKNOWN_ARGUMENT = ProblemType(slug="unknown-argument", status=404, title="There is no such argument.")
 UNKNOWN_ERASURE = ProblemType(slug="unknown-erasure", status=404, title="This department was told of no such erasure.")
@@ -117,6 +128,16 @@ ERASURE_UNDER_WAY = ProblemType(
     slug="erasure-under-way", status=409, title="A subject is being erased: link again when it is done.", headers=_LATER
 )
 NOT_IN_FORCE = ProblemType(slug="agreement-not-in-force", status=409, title="The agreement is not in force.")
+WRONG_RELATION = ProblemType(slug="wrong-relation", status=409, title="A subject of this class has no such guardian.")
+TOO_MANY_GUARDIANS = ProblemType(slug="too-many-guardians", status=409, title="This subject has as many as are kept.")
+NO_MINOR = ProblemType(slug="no-minor", status=409, title="This subject is no minor.")
+OBJECTION_ANSWERED = ProblemType(slug="objection-answered", status=409, title="This objection was answered.")
+REVIEWED_ALREADY = ProblemType(slug="reviewed-already", status=409, title="This override was reviewed.")
+RESTRICTED_ALREADY = ProblemType(slug="restricted-already", status=409, title="This subject is under a restriction.")
+NOT_RESTRICTED = ProblemType(slug="not-restricted", status=409, title="This subject is under no restriction.")
+LIFTING_NOT_ANNOUNCED = ProblemType(
+    slug="lifting-not-announced", status=409, title="The citizen is told seven days before (GDPR Art. 18(3))."
+)
 CONSULTATION_PUBLISHED = ProblemType(
     slug="consultation-published", status=409, title="A published consultation is not edited: take another id."
 )
@@ -137,6 +158,10 @@ CONSULTATION_IN_THE_PAST = ProblemType(
 )
 BAD_DRAFT = ProblemType(slug="bad-draft", status=422, title="The draft is no agreement that could be published.")
 BAD_CURSOR = ProblemType(slug="bad-cursor", status=422, title="This cursor is not one of this list.")
+OWN_GUARDIAN = ProblemType(slug="own-guardian", status=422, title="Nobody is their own guardian.")
+GROUND_NEEDED = ProblemType(
+    slug="ground-needed", status=422, title="To resume takes a compelling ground and its law; to uphold takes neither."
+)
 BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
 SPEAKER = ProblemType(slug="speaker-is-known", status=422, title="The token says who speaks: leave it out.")
 KEY_REUSED = ProblemType(

@@ -1,45 +1,63 @@
-"""What is said about one agreement: give, refuse, withdraw, object."""
+"""What is said about one agreement: by the citizen or a guardian, by the city that asks, by its officers, by time."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import sqlalchemy as sa
 
 from passerelle_consent.policy.agreements import Agreement
-from passerelle_consent.policy.standing import Actor, Stance, Standing, State
-from passerelle_consent.records import guardians, problems, standings
+from passerelle_consent.policy.standing import Stance, Standing, State
+from passerelle_consent.policy.standings import CONSENTED
+from passerelle_consent.policy.voice import Voice, terms_of
+from passerelle_consent.records import approvals, guardians, objections, problems, standings
 from passerelle_consent.records.changes import Asked, Change, record, repeat_of
 from passerelle_consent.records.problems import Problem
-from passerelle_consent.records.transitions import Action, IllegalTransition, follow
+from passerelle_consent.records.transitions import Action, IllegalTransition, follow, like
 from passerelle_consent.wire import JournalEntry, JournalType
 
-_JOURNAL_TYPE = {
-    Action.GIVE: JournalType.GIVEN,
-    Action.REFUSE: JournalType.REFUSED,
-    Action.WITHDRAW: JournalType.WITHDRAWN,
-    Action.OBJECT: JournalType.OBJECTED,
+JOURNAL_TYPE: Mapping[State, JournalType] = {
+    State.REQUESTED: JournalType.REQUESTED,
+    State.DEFERRED: JournalType.REQUESTED,
+    State.GIVEN: JournalType.GIVEN,
+    State.RENEWED: JournalType.GIVEN,
+    State.REFUSED: JournalType.REFUSED,
+    State.WITHDRAWN: JournalType.WITHDRAWN,
+    State.REVOKED: JournalType.REVOKED,
+    State.INVALIDATED: JournalType.REVOKED,
+    State.EXPIRED: JournalType.EXPIRED,
+    State.OBJECTED: JournalType.OBJECTED,
+    State.RESUMED: JournalType.ANSWERED,
 }
+"""What the ledger calls a change that led to a state."""
 
 
-def say(
-    conn: sa.Connection,
-    asked: Asked,
-    agreement: Agreement,
-    action: Action,
-    *,
-    notice: int | None,
-) -> Change:
-    """Give, refuse, withdraw or object. Raises `Problem`; a repeat returns the change that it repeats."""
+def say(conn: sa.Connection, asked: Asked, agreement: Agreement, action: Action, *, notice: int | None) -> Change:
+    """Do what an action says about an agreement. Raises `Problem`; a repeat returns the change that it repeats."""
     repeated = repeat_of(conn, asked)
     if repeated is not None:
         return repeated
-    if asked.guardian is not None:
-        guardians.check(conn, guardian=asked.guardian, ward=asked.ref, at_ms=asked.at_ms)
     before = standings.load(conn, asked.ref, asked.at_ms)
-    stance = _stance_after(before, agreement, action, notice=notice, by=asked.by, at_ms=asked.at_ms)
+    together = _together(conn, asked, agreement, before, action)
+    after = state_after(before, agreement, action, asked.at_ms)
+    if together and not approvals.completed(conn, asked, agreement.id, notice):
+        return _held(conn, asked, agreement, before, action, notice=notice)
+    if action is not Action.REQUEST:
+        approvals.forget(conn, asked, agreement.id)
+    if action is Action.OBJECT:
+        objections.open_(conn, asked, agreement)
+    until_ms = terms_of(agreement).until_ms(asked.at_ms) if after in CONSENTED else None
+    stance = _stance(asked, agreement, before, after, notice=notice, until_ms=until_ms)
+    return stand(conn, asked, agreement, before, stance=stance, action=action)
+
+
+def stand(
+    conn: sa.Connection, asked: Asked, agreement: Agreement, before: Standing, *, stance: Stance, action: Action
+) -> Change:
+    """Write a stance, and tell of it."""
     standings.save_stance(conn, asked.ref, before, stance)
     entry = JournalEntry(
         id=asked.id,
-        type=_JOURNAL_TYPE[action],
+        type=JOURNAL_TYPE[stance.state],
         at_ms=asked.at_ms,
         subject=asked.ref,
         agreements=(agreement.ref,),
@@ -48,27 +66,57 @@ def say(
     )
     after = replace(before, revision=before.revision + 1, stances={**before.stances, stance.agreement: stance})
     recorded = {"kind": action.value, "agreement": agreement.ref, "state": stance.state.value}
-    return record(
-        conn,
-        asked,
-        after,
-        entry,
-        fenced=action.takes_away,
-        said={**recorded, "recipient": agreement.recipient, "notice": stance.notice, "by": asked.by.value},
-    )
+    said = {**recorded, "recipient": agreement.recipient, "notice": stance.notice, "by": asked.by.value}
+    return record(conn, asked, after, entry, fenced=action.takes_away, said=said)
 
 
-def _stance_after(
-    before: Standing, agreement: Agreement, action: Action, *, notice: int | None, by: Actor, at_ms: int
-) -> Stance:
-    held = before.stances.get(agreement.id)
-    state = held.state if held else State.UNKNOWN
+def state_of(standing: Standing, agreement_id: str, now_ms: int) -> State:
+    """Return where an agreement stands at an instant: a consent whose time is over has expired, recorded or not."""
+    held = standing.stances.get(agreement_id)
+    if held is None:
+        return State.UNKNOWN
+    over = held.until_ms is not None and held.until_ms <= now_ms
+    return State.EXPIRED if over and held.state in CONSENTED else held.state
+
+
+def state_after(before: Standing, agreement: Agreement, action: Action, now_ms: int) -> State:
+    """Raises `Problem` illegal-transition, which names what is legal."""
+    state = state_of(before, agreement.id, now_ms)
     try:
-        after = follow(state, action, agreement.basis)
+        return follow(state, action, agreement.basis)
     except IllegalTransition as illegal:
         raise Problem(
-            problems.ILLEGAL_TRANSITION, state=illegal.state.value, legal=[a.value for a in illegal.legal]
+            problems.ILLEGAL_TRANSITION, state=illegal.state.value, legal=like(action, illegal.legal)
         ) from None
+
+
+def _together(conn: sa.Connection, asked: Asked, agreement: Agreement, before: Standing, action: Action) -> bool:
+    """Whether it counts only with the other guardian's word. Raises `Problem` when whoever asks is not heard."""
+    if action.by_an_office:
+        return False
+    return guardians.voice(conn, asked, agreement, before, gives=action.gives) is Voice.TOGETHER
+
+
+def _held(
+    conn: sa.Connection, asked: Asked, agreement: Agreement, before: Standing, action: Action, *, notice: int | None
+) -> Change:
+    """The first guardian's consent. What stood stands; where nothing did, the other one is now asked."""
+    held = before.stances.get(agreement.id)
+    stands = state_of(before, agreement.id, asked.at_ms) in CONSENTED
+    stance = held if held and stands else _stance(asked, agreement, before, State.REQUESTED, notice=notice)
+    return stand(conn, asked, agreement, before, stance=stance, action=action)
+
+
+def _stance(
+    asked: Asked,
+    agreement: Agreement,
+    before: Standing,
+    state: State,
+    *,
+    notice: int | None,
+    until_ms: int | None = None,
+) -> Stance:
+    held = before.stances.get(agreement.id)
     if notice is None and held is not None:
         notice = held.notice
-    return Stance(agreement=agreement.id, state=after, notice=notice, at_ms=at_ms, by=by)
+    return Stance(agreement=agreement.id, state=state, notice=notice, at_ms=asked.at_ms, until_ms=until_ms, by=asked.by)

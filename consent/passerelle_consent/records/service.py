@@ -6,7 +6,7 @@ down what the fence has passed. A request waits for its change with patience; th
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Standing
 from passerelle_consent.records import (
     changes,
+    consultations,
     erasure,
+    expiry,
     fence,
     guardians,
     links,
@@ -163,7 +165,7 @@ class Records:
             return "the broker does not take what was recorded"
         return None
 
-    async def link(self, department: str, refs: Sequence[SubjectRef]) -> bool:
+    async def link(self, department: str, refs: Sequence[SubjectRef], minors: Mapping[SubjectRef, int]) -> bool:
         """Link subjects to a department. Returns whether the bus has been told of all of them yet."""
         p = self._parts
         batch = p.new_id()
@@ -171,6 +173,7 @@ class Records:
             script = partial(
                 links.link,
                 refs=refs,
+                minors=minors,
                 department=department,
                 at_ms=p.clock(),
                 batch=batch,
@@ -290,11 +293,15 @@ class Records:
     async def _keep_house(self) -> None:
         p = self._parts
         roll = partial(erasure.roll, every_ms=ROLL_MS, partitions=p.partitions)
+        expire = partial(expiry.sweep, find=self._book.find, new_id=p.new_id, partitions=p.partitions)
         while True:
             self._chores_due.clear()
             now_ms = p.clock()
             try:
                 await p.store.write(partial(changes.forget_keys, before_ms=now_ms - REMEMBER_KEYS_MS))
+                await p.store.write(partial(consultations.close_due, now_ms=now_ms))
+                while await p.store.write(partial(expire, now_ms=now_ms)):
+                    self._relay.wake()
                 if await p.store.write(partial(roll, now_ms=now_ms)):
                     self._relay.wake()
                 self._unswept |= not await p.store.sweep()

@@ -27,6 +27,8 @@ subjects = sa.Table(
     sa.Column("linked_at_ms", _MS, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("restricted_since_ms", _MS),
+    sa.Column("minor_until_ms", _MS),
+    sa.Column("protection", sa.Text),
 )
 
 links = sa.Table(
@@ -54,10 +56,78 @@ overrides = sa.Table(
     metadata,
     sa.Column("id", _ID, primary_key=True),
     sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("principal", sa.Text, nullable=False),
     sa.Column("recipient", sa.Text, nullable=False),
-    sa.Column("until_ms", _MS, nullable=False),
     sa.Column("officer", sa.Text, nullable=False),
     sa.Column("reason_code", sa.Text, nullable=False),
+    sa.Column("opened_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS, nullable=False),
+    sa.Column("review", sa.Text),  # None until another officer has looked at it
+    sa.Column("reviewer", sa.Text),
+    sa.Column("reviewed_ms", _MS),
+)
+
+guardianships = sa.Table(
+    "guardianships",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("ref", _ID, nullable=False, index=True),  # the ward's
+    sa.Column("guardian", _ID, nullable=False, index=True),
+    sa.Column("relation", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),  # a record's or a judgment's reference
+    sa.Column("first_ms", _MS, nullable=False),
+    sa.Column("end_ms", _MS),
+    sa.Column("department", sa.Text, nullable=False),
+    sa.Column("principal", sa.Text, nullable=False),
+)
+
+# A guardian's consent that waits for the other guardian's.
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("ref", _ID, primary_key=True),
+    sa.Column("agreement", sa.Text, primary_key=True),
+    sa.Column("guardian", _ID, primary_key=True),
+    sa.Column("notice", sa.Integer),
+    sa.Column("until_ms", _MS, nullable=False),
+)
+
+objections = sa.Table(
+    "objections",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("agreement", sa.Text, nullable=False),  # id@version
+    sa.Column("department", sa.Text, nullable=False),  # the source, which answers
+    sa.Column("made_ms", _MS, nullable=False),
+    sa.Column("due_ms", _MS, nullable=False),
+    sa.Column("outcome", sa.Text),
+    sa.Column("ground", sa.Text),
+    sa.Column("law", sa.Text),
+    sa.Column("answered_ms", _MS),
+)
+sa.Index("objections_by_due", objections.c.department, objections.c.due_ms)
+
+restrictions = sa.Table(
+    "restrictions",
+    metadata,
+    sa.Column("ref", _ID, primary_key=True),
+    sa.Column("ground", sa.Text, nullable=False),
+    sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("lifting_ms", _MS),  # None until the citizen is told that it will be lifted
+)
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("ref", _ID, nullable=False, index=True),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("agreement", sa.Text),
+    sa.Column("recipient", sa.Text),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("read_ms", _MS),
 )
 
 # What was said, by whom, on which notice (GDPR Art. 7(1): the controller can demonstrate the consent), and whether
@@ -182,9 +252,9 @@ arguments = sa.Table(
 
 # --- the subject -----------------------------------------------------------------------------------------------------
 
-SUBJECT: sa.Select[Any] = sa.select(subjects.c.revision, subjects.c.restricted_since_ms).where(
-    subjects.c.ref == sa.bindparam("ref")
-)
+SUBJECT: sa.Select[Any] = sa.select(
+    subjects.c.revision, subjects.c.restricted_since_ms, subjects.c.minor_until_ms, subjects.c.protection
+).where(subjects.c.ref == sa.bindparam("ref"))
 STANCES: sa.Select[Any] = sa.select(stances).where(stances.c.ref == sa.bindparam("ref")).order_by(stances.c.agreement)
 OVERRIDES: sa.Select[Any] = (
     sa.select(overrides.c.recipient, overrides.c.until_ms)
@@ -198,7 +268,136 @@ UPDATE_STANCE = (
     .values({c: sa.bindparam(c) for c in ("state", "notice", "at_ms", "until_ms", "by")})
 )
 INSERT_STANCE = sa.insert(stances)
+REVISE_PERSON = (
+    sa.update(subjects)
+    .where(subjects.c.ref == sa.bindparam("of"))
+    .values({c: sa.bindparam(c) for c in ("revision", "restricted_since_ms", "minor_until_ms", "protection")})
+)
+EXPIRED: sa.Select[Any] = (
+    sa.select(stances.c.ref, stances.c.agreement)
+    .where(stances.c.state.in_(("given", "renewed")), stances.c.until_ms <= sa.bindparam("now_ms"))
+    .order_by(stances.c.until_ms)
+    .limit(sa.bindparam("limit"))
+)
+
+# --- guardians -------------------------------------------------------------------------------------------------------
+
+IS_KNOWN: sa.Select[Any] = sa.select(subjects.c.ref).where(subjects.c.ref == sa.bindparam("ref"))
+INSERT_GUARDIANSHIP = sa.insert(guardianships)
+GUARDIANSHIPS: sa.Select[Any] = (
+    sa.select(guardianships)
+    .where(guardianships.c.ref == sa.bindparam("ref"))
+    .order_by(guardianships.c.first_ms.desc(), guardianships.c.id)
+)
+WARDS: sa.Select[Any] = (
+    sa.select(guardianships)
+    .where(guardianships.c.guardian == sa.bindparam("guardian"))
+    .order_by(guardianships.c.first_ms.desc(), guardianships.c.id)
+)
+END_GUARDIANSHIP = (
+    sa.update(guardianships)
+    .where(guardianships.c.id == sa.bindparam("of"))
+    .values(end_ms=sa.bindparam("end_ms", type_=_MS))
+)
+END_GUARDIANSHIPS = (
+    sa.update(guardianships)
+    .where(
+        guardianships.c.ref == sa.bindparam("of"),
+        sa.or_(guardianships.c.end_ms.is_(None), guardianships.c.end_ms > sa.bindparam("end_ms", type_=_MS)),
+    )
+    .values(end_ms=sa.bindparam("end_ms", type_=_MS))
+)
+INSERT_APPROVAL = sa.insert(approvals)
+APPROVALS: sa.Select[Any] = sa.select(approvals).where(
+    approvals.c.ref == sa.bindparam("ref"),
+    approvals.c.agreement == sa.bindparam("agreement"),
+    approvals.c.until_ms > sa.bindparam("now_ms"),
+)
+_APPROVED = (approvals.c.ref == sa.bindparam("of"), approvals.c.agreement == sa.bindparam("on"))
+FORGET_APPROVAL = sa.delete(approvals).where(*_APPROVED, approvals.c.guardian == sa.bindparam("who"))
+FORGET_APPROVALS = sa.delete(approvals).where(*_APPROVED)
+
+# --- overrides -------------------------------------------------------------------------------------------------------
+
 INSERT_OVERRIDE = sa.insert(overrides)
+OVERRIDE: sa.Select[Any] = sa.select(overrides).where(overrides.c.id == sa.bindparam("id"))
+UNREVIEWED: sa.Select[Any] = (
+    sa.select(overrides)
+    .where(
+        overrides.c.review.is_(None),
+        sa.tuple_(overrides.c.opened_ms, overrides.c.id) > sa.tuple_(sa.bindparam("opened_ms"), sa.bindparam("id")),
+    )
+    .order_by(overrides.c.opened_ms, overrides.c.id)
+    .limit(sa.bindparam("limit"))
+)
+REVIEW_OVERRIDE = (
+    sa.update(overrides)
+    .where(overrides.c.id == sa.bindparam("of"))
+    .values({c: sa.bindparam(c) for c in ("review", "reviewer", "reviewed_ms", "until_ms")})
+)
+
+# --- objections ------------------------------------------------------------------------------------------------------
+
+INSERT_OBJECTION = sa.insert(objections)
+OBJECTION: sa.Select[Any] = sa.select(objections).where(objections.c.id == sa.bindparam("id"))
+UNANSWERED: sa.Select[Any] = (
+    sa.select(objections)
+    .where(
+        objections.c.department == sa.bindparam("department"),
+        objections.c.answered_ms.is_(None),
+        sa.tuple_(objections.c.due_ms, objections.c.id) > sa.tuple_(sa.bindparam("due_ms"), sa.bindparam("id")),
+    )
+    .order_by(objections.c.due_ms, objections.c.id)
+    .limit(sa.bindparam("limit"))
+)
+ANSWER_OBJECTION = (
+    sa.update(objections)
+    .where(objections.c.id == sa.bindparam("of"))
+    .values({c: sa.bindparam(c) for c in ("outcome", "ground", "law", "answered_ms")})
+)
+
+# --- restrictions ----------------------------------------------------------------------------------------------------
+
+INSERT_RESTRICTION = sa.insert(restrictions)
+LIFTING: sa.Select[Any] = sa.select(restrictions.c.lifting_ms).where(restrictions.c.ref == sa.bindparam("ref"))
+ANNOUNCE_LIFTING = (
+    sa.update(restrictions)
+    .where(restrictions.c.ref == sa.bindparam("of"))
+    .values(lifting_ms=sa.bindparam("lifting_ms"))
+)
+DELETE_RESTRICTION = sa.delete(restrictions).where(restrictions.c.ref == sa.bindparam("of"))
+
+# --- notices ---------------------------------------------------------------------------------------------------------
+
+INSERT_NOTICE = sa.insert(notices)
+NOTICES_TO: sa.Select[Any] = (
+    sa.select(notices)
+    .where(
+        notices.c.ref == sa.bindparam("ref"),
+        sa.tuple_(notices.c.at_ms, notices.c.id) < sa.tuple_(sa.bindparam("at_ms"), sa.bindparam("id")),
+    )
+    .order_by(notices.c.at_ms.desc(), notices.c.id.desc())
+    .limit(sa.bindparam("limit"))
+)
+NOTICE_TO: sa.Select[Any] = sa.select(notices.c.id).where(
+    notices.c.id == sa.bindparam("id"), notices.c.ref == sa.bindparam("ref")
+)
+READ_NOTICE = (
+    sa.update(notices)
+    .where(notices.c.id == sa.bindparam("of"), notices.c.ref == sa.bindparam("whose"), notices.c.read_ms.is_(None))
+    .values(read_ms=sa.bindparam("read_ms"))
+)
+
+# --- what is due -----------------------------------------------------------------------------------------------------
+
+REVIEWS_OVERDUE: sa.Select[Any] = sa.select(sa.func.count()).where(
+    overrides.c.review.is_(None), overrides.c.opened_ms <= sa.bindparam("before_ms")
+)
+REVIEWS_OPEN: sa.Select[Any] = sa.select(sa.func.count()).where(overrides.c.review.is_(None))
+ANSWERS_OVERDUE: sa.Select[Any] = sa.select(sa.func.count()).where(
+    objections.c.answered_ms.is_(None), objections.c.due_ms <= sa.bindparam("before_ms")
+)
+ANSWERS_OPEN: sa.Select[Any] = sa.select(sa.func.count()).where(objections.c.answered_ms.is_(None))
 
 # --- links -----------------------------------------------------------------------------------------------------------
 
@@ -250,14 +449,17 @@ ACKNOWLEDGE = (
 def erasing() -> list[sa.Delete]:
     """Return what deletes all that is held of a subject, changes aside: those are needed until the fence has passed.
 
-    Every table with a subject's `ref`, whoever adds it. Those that refer to others go first.
+    Every table with a subject's `ref`, whoever adds it, and what the subject was to others as their `guardian`. Those
+    that refer to others go first.
     """
-    about_somebody = [t for t in reversed(metadata.sorted_tables) if _about_somebody(t) and t is not changes]
-    return [sa.delete(table).where(table.c.ref == sa.bindparam("ref")) for table in about_somebody]
+    about = [
+        (t, t.c[name]) for t in reversed(metadata.sorted_tables) for name in _about_somebody(t) if t is not changes
+    ]
+    return [sa.delete(table).where(column == sa.bindparam("ref")) for table, column in about]
 
 
-def _about_somebody(table: sa.Table) -> bool:
-    return "ref" in table.c and isinstance(table.c.ref.type, sa.LargeBinary)
+def _about_somebody(table: sa.Table) -> list[str]:
+    return [n for n in ("ref", "guardian") if n in table.c and isinstance(table.c[n].type, sa.LargeBinary)]
 
 
 LINKED_DEPARTMENTS: sa.Select[Any] = sa.select(links.c.department).where(links.c.ref == sa.bindparam("ref"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from passerelle_consent.policy.standing import Actor, Override, Stance, Standing, State
+from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_consent.records import problems, sql
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -49,6 +49,8 @@ def load(conn: sa.Connection, ref: SubjectRef, now_ms: int) -> Standing:
         stances={s.agreement: s for s in stances},
         restricted_since_ms=subject.restricted_since_ms,
         overrides=tuple(Override(recipient=o.recipient, until_ms=o.until_ms) for o in overrides),
+        minor_until_ms=subject.minor_until_ms,
+        protection=None if subject.protection is None else Protection(subject.protection),
     )
 
 
@@ -71,6 +73,17 @@ def save_stance(conn: sa.Connection, ref: SubjectRef, before: Standing, stance: 
 def revise(conn: sa.Connection, ref: SubjectRef, before: Standing) -> None:
     """Write the next revision."""
     conn.execute(sql.REVISE, {"of": ref, "revision": before.revision + 1})
+
+
+def save_person(conn: sa.Connection, ref: SubjectRef, after: Standing) -> None:
+    """Write what a standing says of the person and not of an agreement, with its revision."""
+    said = {
+        "revision": after.revision,
+        "restricted_since_ms": after.restricted_since_ms,
+        "minor_until_ms": after.minor_until_ms,
+        "protection": after.protection and after.protection.value,
+    }
+    conn.execute(sql.REVISE_PERSON, {"of": ref, **said})
 
 
 def consent_row(

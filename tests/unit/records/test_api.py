@@ -54,9 +54,9 @@ async def test_giving_again_renews_and_a_compatible_notice_is_accepted(city):
 
 async def test_refusing(city):
     (pseudonym,) = await city.link("Durand")
-    answer = await city.say("refuse", pseudonym, token="desk", by="guardian")
+    answer = await city.say("refuse", pseudonym, token="desk", by="subject")
     assert (answer.status_code, answer.json()["state"]) == (200, "refused")
-    assert answer.json()["standing"]["agreements"][0]["by"] == "guardian"
+    assert answer.json()["standing"]["agreements"][0]["by"] == "subject"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_a_stale_notice(untouched):
     [
         ("give", "moves-to-cleanliness", ["object"]),
         ("withdraw", "moves-to-cleanliness", ["object"]),
-        ("object", "moves-to-schools", ["give", "refuse", "withdraw"]),
+        ("object", "moves-to-schools", ["give", "refuse", "defer", "withdraw"]),
         ("object", "frail-to-emergency", []),
     ],
 )

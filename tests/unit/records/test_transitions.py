@@ -9,15 +9,22 @@ from passerelle_consent.policy.standing import State
 from passerelle_consent.records.transitions import TRANSITIONS, Action, IllegalTransition, follow, legal_actions
 
 
-@pytest.mark.parametrize(("state", "action", "basis"), itertools.product(State, Action, Basis))
-def test_every_transition_is_legal_or_says_what_is(state, action, basis):
-    legal = legal_actions(state, basis)
-    if action in legal:
-        assert follow(state, action, basis) is TRANSITIONS[action][state]
-        return
-    with pytest.raises(IllegalTransition) as refused:
-        follow(state, action, basis)
-    assert refused.value.legal == legal
+def test_every_transition_is_legal_or_says_what_is():
+    for state, action, basis in itertools.product(State, Action, Basis):
+        legal = legal_actions(state, basis)
+        if action in legal:
+            assert follow(state, action, basis) is TRANSITIONS[action][state], (state, action, basis)
+            continue
+        with pytest.raises(IllegalTransition) as refused:
+            follow(state, action, basis)
+        assert refused.value.legal == legal, (state, action, basis)
+
+
+def test_every_state_can_be_reached_and_be_left():
+    reached = {after for table in TRANSITIONS.values() for after in table.values()}
+    assert reached == set(State) - {State.UNKNOWN}
+    left = {before for table in TRANSITIONS.values() for before in table}
+    assert left == set(State)
 
 
 def test_consent_is_withdrawn_only_where_it_was_given():

@@ -14,6 +14,7 @@ from passerelle_consent.records.problems import Problem
 _SUBJECT = "/v1/subjects/{pseudonym}"
 _SAY = _SUBJECT + "/agreements/{agreement}/"
 _COUNTER = PERSONAL | {Role.DEPARTMENT}
+_OFFICER = frozenset({Role.OFFICER})
 
 RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
     {
@@ -24,7 +25,26 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         # It must be as easy to withdraw as to give (GDPR Art. 7(3)): any counter takes a withdrawal or an objection.
         ("POST", _SAY + "withdraw"): _COUNTER,
         ("POST", _SAY + "object"): _COUNTER,
-        ("POST", _SUBJECT + "/overrides"): frozenset({Role.OFFICER}),
+        ("POST", _SAY + "defer"): PERSONAL,
+        ("POST", _SAY + "request"): _OFFICER,
+        ("POST", _SAY + "revoke"): _OFFICER,
+        ("POST", _SAY + "invalidate"): _OFFICER,
+        ("POST", _SUBJECT + "/guardians"): _OFFICER,
+        ("POST", _SUBJECT + "/guardians/{guardianship}/end"): _OFFICER,
+        ("POST", _SUBJECT + "/emancipation"): _OFFICER,
+        ("GET", _SUBJECT + "/guardians"): PERSONAL | _OFFICER,
+        ("GET", _SUBJECT + "/wards"): PERSONAL,
+        ("GET", "/v1/objections"): _OFFICER,
+        ("POST", _SUBJECT + "/objections/{objection}/answer"): _OFFICER,
+        ("POST", _SUBJECT + "/restriction"): PERSONAL | _OFFICER,
+        ("POST", _SUBJECT + "/restriction/announcement"): _OFFICER,
+        ("POST", _SUBJECT + "/restriction/lifting"): PERSONAL | _OFFICER,
+        ("POST", _SUBJECT + "/overrides"): _OFFICER,
+        ("POST", _SUBJECT + "/overrides/{override}/review"): _OFFICER,
+        ("GET", "/v1/overrides"): frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
+        ("GET", _SUBJECT + "/notices"): PERSONAL,
+        ("PUT", _SUBJECT + "/notices/{notice}/read"): PERSONAL,
+        ("GET", "/v1/operations/attention"): frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", _SUBJECT + "/changes"): PERSONAL,
         # No department: what the others receive is none of its business.

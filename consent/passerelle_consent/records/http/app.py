@@ -8,7 +8,21 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from passerelle_consent.records import problems
-from passerelle_consent.records.http import disclosures, erasures, health, history, links, overrides, sayings, standings
+from passerelle_consent.records.http import (
+    attention,
+    disclosures,
+    erasures,
+    guardians,
+    health,
+    history,
+    links,
+    notices,
+    objections,
+    overrides,
+    restrictions,
+    sayings,
+    standings,
+)
 from passerelle_consent.records.http.edge import Edge, answer
 from passerelle_consent.records.ports import Authenticator
 from passerelle_consent.records.problems import Problem
@@ -18,7 +32,12 @@ ROUTERS = (
     health.router,
     links.router,
     sayings.router,
+    objections.router,
+    restrictions.router,
+    guardians.router,
     overrides.router,
+    notices.router,
+    attention.router,
     erasures.router,
     standings.router,
     history.router,

@@ -21,6 +21,7 @@ DepartmentId = Annotated[Slug, StringConstraints(max_length=64)]
 Hex16 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 NoticeVersion = Annotated[int, Field(ge=1, le=2**31 - 1)]
+OfficerId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 
 
@@ -78,11 +79,15 @@ class EraseIn(In):
     by: Literal["subject", "guardian"] | None = None
 
 
+class OfficeIn(In):
+    """What an office does about an agreement needs no more words than the path has."""
+
+
 class OverrideIn(In):
     """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
 
     recipient: DepartmentId
-    officer: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    officer: OfficerId
     reason_code: Code
     hours: int = Field(ge=1, le=OVERRIDE_HOURS_MAX)
 
@@ -118,6 +123,8 @@ class StandingOut(BaseModel):
     linked: bool
     revision: int
     restricted_since: str | None
+    minor_until: str | None
+    protection: str | None
     agreements: list[StanceOut]
     overrides: list[OverrideOut]
 
@@ -139,6 +146,8 @@ class StandingOut(BaseModel):
             linked=standing.linked,
             revision=standing.revision,
             restricted_since=maybe_rfc3339(standing.restricted_since_ms),
+            minor_until=maybe_rfc3339(standing.minor_until_ms),
+            protection=standing.protection and standing.protection.value,
             agreements=stances,
             overrides=[OverrideOut(recipient=o.recipient, until=rfc3339(o.until_ms)) for o in standing.overrides],
         )
@@ -213,6 +222,11 @@ class HistoryOut(BaseModel):
     """A page of what was said, newest first."""
 
     changes: list[SaidOut]
+
+
+def epoch_ms(instant: datetime) -> int:
+    """Milliseconds since 1970, of an instant that has its offset."""
+    return int(instant.timestamp() * 1000)
 
 
 def rfc3339(at_ms: int) -> str:

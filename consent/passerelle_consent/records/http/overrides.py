@@ -1,14 +1,19 @@
 """Overrides for vital interests (GDPR Art. 6(1)(d))."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel
 
-from passerelle_consent.records import overrides
+from passerelle_consent.records import overrides, problems
 from passerelle_consent.records.http.access import GuardedRoute
-from passerelle_consent.records.http.bodies import ChangeOut, OverrideIn
-from passerelle_consent.records.http.calls import Call, called, records_of
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, rfc3339
+from passerelle_consent.records.http.calls import Call, called, principal_of, records_of
+from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.overrides import Opened, Review
+from passerelle_consent.records.ports import Pseudonym
+from passerelle_consent.records.problems import Problem
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -30,3 +35,73 @@ async def override(call: Annotated[Call, Depends(called)], body: OverrideIn) -> 
         until_ms=asked.at_ms + body.hours * HOUR_MS,
     )
     return call.answer(await records.change(asked, script), await records.standing(asked.ref))
+
+
+class ReviewIn(In):
+    """What another officer found."""
+
+    officer: OfficerId
+    outcome: Review
+
+
+class OpenedOut(BaseModel):
+    """An override that nobody has reviewed. `pseudonym` is the caller's department's, None for who has none."""
+
+    id: str
+    pseudonym: str | None
+    department: str
+    recipient: str
+    officer: str
+    reason_code: str
+    opened_at: str
+    until: str
+    review_due_at: str
+    overdue: bool
+
+    @classmethod
+    def of(cls, opened: Opened, pseudonym: Pseudonym | None, now_ms: int) -> Self:
+        """Ids as hexadecimal, times as RFC 3339."""
+        return cls(
+            id=opened.id.hex(),
+            pseudonym=None if pseudonym is None else pseudonym.hex(),
+            department=opened.department,
+            recipient=opened.recipient,
+            officer=opened.officer,
+            reason_code=opened.reason_code,
+            opened_at=rfc3339(opened.opened_ms),
+            until=rfc3339(opened.until_ms),
+            review_due_at=rfc3339(opened.review_due_ms),
+            overdue=opened.review_due_ms <= now_ms,
+        )
+
+
+class UnreviewedOut(BaseModel):
+    """A page of what is unreviewed, the oldest first."""
+
+    overrides: list[OpenedOut]
+
+
+@router.get("/v1/overrides")
+async def unreviewed(request: Request, page: Annotated[Page, Depends(paged)]) -> UnreviewedOut:
+    """List the overrides that no second officer has looked at."""
+    records, department = records_of(request), principal_of(request).department
+    opened_ms, last = page.after(int, str) or (-1, "")
+    script = partial(overrides.unreviewed, after=(opened_ms, bytes.fromhex(last)), limit=page.rows)
+    shown = page.cut(await records.read(script), lambda opened: (opened.opened_ms, opened.id.hex()))
+    known = records.register.pseudonyms(department, [o.ref for o in shown]) if department else [None] * len(shown)
+    now_ms = records.now_ms()
+    return UnreviewedOut(overrides=[OpenedOut.of(o, p, now_ms) for o, p in zip(shown, known, strict=True)])
+
+
+@router.post("/v1/subjects/{pseudonym}/overrides/{override}/review")
+async def review(
+    call: Annotated[Call, Depends(called)], override: Annotated[Hex16, Path()], body: ReviewIn
+) -> ChangeOut:
+    """Review another officer's override. One that was not justified ends: 202 until nothing passes under it."""
+    records = records_of(call.request)
+    asked = call.asked(f"review {override}", body)
+    ident = bytes.fromhex(override)
+    if (await records.read(partial(overrides.find, override=ident))).ref != asked.ref:
+        raise Problem(problems.UNKNOWN_OVERRIDE)
+    script = partial(overrides.review, asked=asked, override=ident, officer=body.officer, outcome=body.outcome)
+    return call.answer(await records.change(asked, script))

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from passerelle_consent.records import saying
+from passerelle_consent.records import problems, saying
 from passerelle_consent.records.http.access import GuardedRoute
-from passerelle_consent.records.http.bodies import ChangeOut, EndIn, SayIn
+from passerelle_consent.records.http.bodies import ChangeOut, EndIn, OfficeIn, SayIn
 from passerelle_consent.records.http.calls import AgreementPath, Call, called, records_of
+from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.transitions import Action
 
 router = APIRouter(route_class=GuardedRoute)
@@ -26,6 +27,30 @@ async def refuse(call: Annotated[Call, Depends(called)], agreement: AgreementPat
     return await _say(call, agreement, Action.REFUSE, body)
 
 
+@router.post("/v1/subjects/{pseudonym}/agreements/{agreement}/defer")
+async def defer(call: Annotated[Call, Depends(called)], agreement: AgreementPath, body: SayIn) -> ChangeOut:
+    """Answer a request later."""
+    return await _say(call, agreement, Action.DEFER, body)
+
+
+@router.post("/v1/subjects/{pseudonym}/agreements/{agreement}/request")
+async def request_(call: Annotated[Call, Depends(called)], agreement: AgreementPath, body: OfficeIn) -> ChangeOut:
+    """Ask for consent, as the source department."""
+    return await _say(call, agreement, Action.REQUEST, body)
+
+
+@router.post("/v1/subjects/{pseudonym}/agreements/{agreement}/revoke")
+async def revoke(call: Annotated[Call, Depends(called)], agreement: AgreementPath, body: OfficeIn) -> ChangeOut:
+    """Say that a consent was void. 200 once no delivery under it can be committed any more; 202 until then."""
+    return await _say(call, agreement, Action.REVOKE, body)
+
+
+@router.post("/v1/subjects/{pseudonym}/agreements/{agreement}/invalidate")
+async def invalidate(call: Annotated[Call, Depends(called)], agreement: AgreementPath, body: OfficeIn) -> ChangeOut:
+    """Say that a consent no longer fits what is done with it. 200 once it is in effect; 202 until then."""
+    return await _say(call, agreement, Action.INVALIDATE, body)
+
+
 @router.post("/v1/subjects/{pseudonym}/agreements/{agreement}/withdraw")
 async def withdraw(call: Annotated[Call, Depends(called)], agreement: AgreementPath, body: EndIn) -> ChangeOut:
     """Withdraw consent. 200 once no delivery under it can be committed any more; 202 until then."""
@@ -38,11 +63,14 @@ async def object_(call: Annotated[Call, Depends(called)], agreement: AgreementPa
     return await _say(call, agreement, Action.OBJECT, body)
 
 
-async def _say(call: Call, agreement_id: str, action: Action, body: SayIn | EndIn) -> ChangeOut:
+async def _say(call: Call, agreement_id: str, action: Action, body: SayIn | EndIn | OfficeIn) -> ChangeOut:
     records = records_of(call.request)
-    asked = call.asked(f"{action} {agreement_id}", body, by=body.by)
+    notice, by = (None, None) if isinstance(body, OfficeIn) else (body.notice, body.by)
+    asked = call.asked(f"{action} {agreement_id}", body, by=by)
     agreement = records.book.agreement(agreement_id, asked.at_ms)
-    records.book.admit(agreement, action, body.notice, asked.at_ms)
-    script = partial(saying.say, asked=asked, agreement=agreement, action=action, notice=body.notice)
+    if action.by_an_office and agreement.source != asked.department:
+        raise Problem(problems.NOT_THE_SOURCE)
+    records.book.admit(agreement, action, notice, asked.at_ms)
+    script = partial(saying.say, asked=asked, agreement=agreement, action=action, notice=notice)
     change = await records.change(asked, script)
     return call.answer(change, None if action.takes_away else await records.standing(asked.ref))

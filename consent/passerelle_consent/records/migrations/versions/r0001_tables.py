@@ -19,6 +19,8 @@ def upgrade() -> None:
         sa.Column("linked_at_ms", _MS, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("restricted_since_ms", _MS),
+        sa.Column("minor_until_ms", _MS),
+        sa.Column("protection", sa.Text),
     )
     op.create_table(
         "links",
@@ -40,10 +42,67 @@ def upgrade() -> None:
         "overrides",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("department", sa.Text, nullable=False),
+        sa.Column("principal", sa.Text, nullable=False),
         sa.Column("recipient", sa.Text, nullable=False),
-        sa.Column("until_ms", _MS, nullable=False),
         sa.Column("officer", sa.Text, nullable=False),
         sa.Column("reason_code", sa.Text, nullable=False),
+        sa.Column("opened_ms", _MS, nullable=False),
+        sa.Column("until_ms", _MS, nullable=False),
+        sa.Column("review", sa.Text),
+        sa.Column("reviewer", sa.Text),
+        sa.Column("reviewed_ms", _MS),
+    )
+    op.create_table(
+        "guardianships",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("guardian", _ID, nullable=False, index=True),
+        sa.Column("relation", sa.Text, nullable=False),
+        sa.Column("evidence", sa.Text, nullable=False),
+        sa.Column("first_ms", _MS, nullable=False),
+        sa.Column("end_ms", _MS),
+        sa.Column("department", sa.Text, nullable=False),
+        sa.Column("principal", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "approvals",
+        sa.Column("ref", _ID, primary_key=True),
+        sa.Column("agreement", sa.Text, primary_key=True),
+        sa.Column("guardian", _ID, primary_key=True),
+        sa.Column("notice", sa.Integer),
+        sa.Column("until_ms", _MS, nullable=False),
+    )
+    op.create_table(
+        "objections",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("agreement", sa.Text, nullable=False),
+        sa.Column("department", sa.Text, nullable=False),
+        sa.Column("made_ms", _MS, nullable=False),
+        sa.Column("due_ms", _MS, nullable=False),
+        sa.Column("outcome", sa.Text),
+        sa.Column("ground", sa.Text),
+        sa.Column("law", sa.Text),
+        sa.Column("answered_ms", _MS),
+    )
+    op.create_index("objections_by_due", "objections", ["department", "due_ms"])
+    op.create_table(
+        "restrictions",
+        sa.Column("ref", _ID, primary_key=True),
+        sa.Column("ground", sa.Text, nullable=False),
+        sa.Column("since_ms", _MS, nullable=False),
+        sa.Column("lifting_ms", _MS),
+    )
+    op.create_table(
+        "notices",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("ref", _ID, nullable=False, index=True),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.Column("agreement", sa.Text),
+        sa.Column("recipient", sa.Text),
+        sa.Column("at_ms", _MS, nullable=False),
+        sa.Column("read_ms", _MS),
     )
     op.create_table(
         "changes",

@@ -1,0 +1,150 @@
+"""Guardians of record, and the end of a minority."""
+
+from functools import partial
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import AwareDatetime, BaseModel, Field
+
+from passerelle_consent.policy.voice import Relation
+from passerelle_consent.records import guardians
+from passerelle_consent.records.guardians import Appointment, Recorded
+from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, maybe_rfc3339, rfc3339
+from passerelle_consent.records.http.calls import Call, PseudonymPath, called, department_of, records_of, subject_of
+from passerelle_consent.records.ports import Pseudonym
+
+router = APIRouter(route_class=GuardedRoute)
+
+Evidence = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9./-]{2,63}$", examples=["EC-2024/00731", "TJ-RG-24/01188"])]
+"""The reference of a civil record or a judgment: never its words."""
+
+
+class GuardianIn(In):
+    """A guardianship to record. `guardian` is a pseudonym of the caller's department."""
+
+    guardian: Hex16
+    relation: Relation
+    evidence: Evidence
+    valid_from: AwareDatetime
+    until: AwareDatetime | None = None
+
+
+class EvidenceIn(In):
+    """What proves it."""
+
+    evidence: Evidence
+
+
+class GuardianshipOut(BaseModel):
+    """A guardianship of record. `guardian` is a pseudonym of the caller's department."""
+
+    id: str
+    guardian: str
+    relation: str
+    evidence: str
+    valid_from: str
+    until: str | None
+    in_office: bool
+    recorded_by: str
+
+    @classmethod
+    def of(cls, recorded: Recorded, guardian: Pseudonym, now_ms: int) -> Self:
+        """Ids as hexadecimal, times as RFC 3339."""
+        return cls(
+            id=recorded.id.hex(),
+            guardian=guardian.hex(),
+            relation=recorded.relation.value,
+            evidence=recorded.evidence,
+            valid_from=rfc3339(recorded.first_ms),
+            until=maybe_rfc3339(recorded.end_ms),
+            in_office=recorded.in_office(now_ms),
+            recorded_by=recorded.department,
+        )
+
+
+class GuardianshipsOut(BaseModel):
+    """All that were ever recorded, the newest first."""
+
+    guardians: list[GuardianshipOut]
+
+
+class WardOut(BaseModel):
+    """Somebody for whom the caller speaks. `pseudonym` is what stands in the path."""
+
+    pseudonym: str
+    relation: str
+    until: str | None
+
+    @classmethod
+    def of(cls, recorded: Recorded, pseudonym: Pseudonym) -> Self:
+        """Ids as hexadecimal, times as RFC 3339."""
+        return cls(pseudonym=pseudonym.hex(), relation=recorded.relation.value, until=maybe_rfc3339(recorded.end_ms))
+
+
+class WardsOut(BaseModel):
+    """Those for whom the caller speaks now."""
+
+    wards: list[WardOut]
+
+
+@router.post("/v1/subjects/{pseudonym}/guardians")
+async def appoint(call: Annotated[Call, Depends(called)], body: GuardianIn) -> ChangeOut:
+    """Record a guardianship. Of an adult, protection follows: a curator's is assistance, a tutor's representation."""
+    records = records_of(call.request)
+    asked = call.asked("guardian", body)
+    guardian = records.register.ref(department_of(call.request), Pseudonym(bytes.fromhex(body.guardian)))
+    appointment = Appointment(
+        guardian=guardian,
+        relation=body.relation,
+        evidence=body.evidence,
+        first_ms=epoch_ms(body.valid_from),
+        end_ms=None if body.until is None else epoch_ms(body.until),
+    )
+    script = partial(guardians.appoint, asked=asked, appointment=appointment)
+    return call.answer(await records.change(asked, script))
+
+
+@router.post("/v1/subjects/{pseudonym}/guardians/{guardianship}/end")
+async def dismiss(
+    call: Annotated[Call, Depends(called)], guardianship: Annotated[Hex16, Path()], body: EvidenceIn
+) -> ChangeOut:
+    """End a guardianship now."""
+    asked = call.asked(f"end {guardianship}", body)
+    script = partial(guardians.dismiss, asked=asked, guardianship=bytes.fromhex(guardianship))
+    return call.answer(await records_of(call.request).change(asked, script))
+
+
+@router.post("/v1/subjects/{pseudonym}/emancipation")
+async def emancipate(call: Annotated[Call, Depends(called)], body: EvidenceIn) -> ChangeOut:
+    """End a minority before the eighteenth birthday."""
+    asked = call.asked("emancipation", body)
+    return call.answer(await records_of(call.request).change(asked, partial(guardians.emancipate, asked=asked)))
+
+
+@router.get("/v1/subjects/{pseudonym}/guardians")
+async def of_subject(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+) -> GuardianshipsOut:
+    """Return who speaks, or spoke, for a subject."""
+    records, subject = records_of(request), subject_of(request)
+    now_ms = records.now_ms()
+    await records.standing(subject.ref, guardian=subject.guardian)
+    recorded = await records.read(partial(guardians.of_subject, ref=subject.ref))
+    known = records.register.pseudonyms(department_of(request), [r.guardian for r in recorded])
+    shown = [GuardianshipOut.of(r, p, now_ms) for r, p in zip(recorded, known, strict=True)]
+    return GuardianshipsOut(guardians=shown)
+
+
+@router.get("/v1/subjects/{pseudonym}/wards")
+async def wards(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+) -> WardsOut:
+    """Return for whom a citizen speaks now."""
+    records, subject = records_of(request), subject_of(request)
+    await records.standing(subject.ref, guardian=subject.guardian)
+    held = await records.read(partial(guardians.wards_of, guardian=subject.ref, now_ms=records.now_ms()))
+    known = records.register.pseudonyms(department_of(request), [recorded.ref for recorded in held])
+    return WardsOut(wards=[WardOut.of(recorded, p) for recorded, p in zip(held, known, strict=True)])

@@ -1,0 +1,361 @@
+"""What the law lets people say, over HTTP: guardians, objections and answers, restriction, overrides, expiry."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from passerelle_consent.policy.standing import Protection, State
+from passerelle_consent.records import expiry
+from passerelle_consent.wire import JournalType
+from unit.records.fakes import AGREEMENTS, City, agreement, citizen, identity, until
+
+OFFICER = {"scope": "officer", "department": "civil-registry"}
+SOURCE = OFFICER
+DESK_OFFICER = {"scope": "officer", "department": "citizen-desk"}
+SECOND = {"scope": "officer", "department": "emergency", "sub": "second-officer"}
+DAY_MS = 86_400_000
+
+
+def of_minors(agreement_id, **consent):
+    made = agreement(agreement_id, recipient="schools").model_dump(mode="json", by_alias=True)
+    return type(AGREEMENTS[0]).model_validate(
+        {**made, "subjects": ["adult", "minor", "protected-adult"], "consent": consent}
+    )
+
+
+@pytest.fixture
+async def city(store_url):
+    extra = [
+        of_minors("alone", guardians="one"),
+        of_minors("both", guardians="both"),
+        of_minors("own-voice", own_voice={"age": 15, "law": "Loi n° 78-17, article 45"}),
+        of_minors("a-year", valid_for="P1Y"),
+    ]
+    city = City(store_url, agreements=[*AGREEMENTS, *extra])
+    await city.up()
+    yield city
+    await city.down()
+
+
+async def family(city, born="2015-06-01"):
+    """A child and two parents, as the civil registry records them: their pseudonyms at the portal."""
+    child = {**identity("Petit"), "birth_date": born}
+    (kid,) = (await city.call("POST", "/v1/links", {"identities": [child]})).json()["pseudonyms"]
+    parents = await city.link("Mère", "Père")
+    for parent in parents:
+        assert (await appoint(city, kid, parent)).status_code == 200
+    return kid, *parents
+
+
+async def appoint(city, ward, guardian, relation="parent", **more):
+    body = {"guardian": guardian, "relation": relation, "evidence": "EC-2015/114", "valid_from": "2015-06-01T00:00:00Z"}
+    return await city.call("POST", f"/v1/subjects/{ward}/guardians", {**body, **more}, DESK_OFFICER)
+
+
+def guardian(pseudonym):
+    return citizen(pseudonym, "citizen guardian")
+
+
+def slug(answer):
+    return answer.json()["type"].rpartition(":")[2]
+
+
+def standing_of(city, pseudonym):
+    return city.broker.standings(city.ref(pseudonym))[-1]
+
+
+async def test_a_link_keeps_of_a_birth_date_only_when_a_minor_comes_of_age(city):
+    kid, mother, _ = await family(city)
+    assert standing_of(city, kid).minor_until_ms == datetime(2033, 6, 1, tzinfo=UTC).timestamp() * 1000
+    assert standing_of(city, mother).minor_until_ms is None
+
+
+async def test_a_parent_gives_for_a_child_and_the_child_does_not(city):
+    kid, mother, _ = await family(city)
+    refused = await city.say("give", kid, "alone")
+    assert (refused.status_code, slug(refused), refused.json()["why"]) == (403, "cannot-speak", "guardian-speaks")
+    given = await city.say("give", kid, "alone", token=guardian(mother))
+    assert (given.status_code, given.json()["state"]) == (200, "given")
+    assert given.json()["standing"]["agreements"][0]["by"] == "guardian"
+
+
+async def test_a_stranger_is_no_guardian(city):
+    kid, *_ = await family(city)
+    (stranger,) = await city.link("Inconnu")
+    answer = await city.say("give", kid, "alone", token=guardian(stranger))
+    assert (answer.status_code, slug(answer)) == (403, "not-guardian")
+
+
+async def test_an_agreement_that_asks_both_parents_waits_for_the_second_and_either_withdraws(city):
+    kid, mother, father = await family(city)
+    first = await city.say("give", kid, "both", token=guardian(mother))
+    assert first.json()["state"] == "requested"
+    again = await city.say("give", kid, "both", token=guardian(mother))
+    assert again.json()["state"] == "requested"
+    second = await city.say("give", kid, "both", token=guardian(father))
+    assert second.json()["state"] == "given"
+    withdrawn = await city.say("withdraw", kid, "both", token=guardian(mother))
+    assert (withdrawn.status_code, withdrawn.json()["state"]) == (200, "withdrawn")
+
+
+async def test_what_one_parent_gave_does_not_wait_for_ever(city):
+    kid, mother, father = await family(city)
+    await city.say("give", kid, "both", token=guardian(mother))
+    city.clock.now_ms += 31 * DAY_MS
+    assert (await city.say("give", kid, "both", token=guardian(father))).json()["state"] == "requested"
+
+
+async def test_a_no_ends_what_waits(city):
+    kid, mother, father = await family(city)
+    await city.say("give", kid, "both", token=guardian(mother))
+    assert (await city.say("refuse", kid, "both", token=guardian(father))).json()["state"] == "refused"
+    assert (await city.say("give", kid, "both", token=guardian(father))).json()["state"] == "requested"
+
+
+async def test_at_fifteen_a_child_has_a_voice_where_the_agreement_says_so(city):
+    kid, mother, _ = await family(city, born="2011-04-30")
+    given = await city.say("give", kid, "own-voice")
+    assert given.json()["state"] == "given"
+    refused = await city.say("give", kid, "own-voice", token=guardian(mother))
+    assert refused.json()["why"] == "subject-speaks"
+    taken_back = await city.say("withdraw", kid, "own-voice", token=guardian(mother))
+    assert taken_back.json()["state"] == "withdrawn"
+
+
+async def test_a_guardian_past_the_term_changes_nothing(city):
+    kid, mother, _ = await family(city)
+    (aunt,) = await city.link("Tante")
+    await appoint(city, kid, aunt, "tutor", until="2026-05-02T00:00:00Z")
+    city.clock.now_ms += 2 * DAY_MS
+    before = standing_of(city, kid)
+    answer = await city.say("give", kid, "alone", token=guardian(aunt))
+    assert (answer.status_code, slug(answer)) == (403, "guardianship-not-valid")
+    assert standing_of(city, kid) == before
+
+
+async def test_emancipation_and_majority_end_a_parents_power(city):
+    kid, mother, _ = await family(city, born="2009-03-01")
+    path = f"/v1/subjects/{kid}/emancipation"
+    assert (await city.call("POST", path, {"evidence": "TJ-26/0077"}, DESK_OFFICER)).status_code == 200
+    assert slug(await city.say("give", kid, "alone", token=guardian(mother))) == "guardianship-not-valid"
+    assert (await city.say("give", kid, "alone")).json()["state"] == "given"
+    assert slug(await city.call("POST", path, {"evidence": "TJ-26/0077"}, DESK_OFFICER)) == "no-minor"
+    child, other, _ = await family(city, born="2008-05-02")
+    city.clock.now_ms += 2 * DAY_MS
+    assert slug(await city.say("give", child, "alone", token=guardian(other))) == "guardianship-not-valid"
+    assert (await city.say("give", child, "alone")).json()["state"] == "given"
+
+
+async def test_a_tutor_represents_an_adult_and_a_curator_does_not_speak_in_their_place(city):
+    adult, tutor, curator = await city.link("Majeur", "Tuteur", "Curateur")
+    assert slug(await appoint(city, adult, tutor, "parent")) == "wrong-relation"
+    appointed = (await appoint(city, adult, tutor, "tutor")).json()["acknowledgement"]
+    assert standing_of(city, adult).protection is Protection.REPRESENTATION
+    assert (await city.say("give", adult, "alone")).json()["why"] == "guardian-speaks"
+    assert (await city.say("give", adult, "alone", token=guardian(tutor))).json()["state"] == "given"
+    await appoint(city, adult, curator, "curator")
+    ended = await city.call(
+        "POST", f"/v1/subjects/{adult}/guardians/{appointed}/end", {"evidence": "TJ-26/0078"}, DESK_OFFICER
+    )
+    assert ended.status_code == 200
+    assert standing_of(city, adult).protection is Protection.ASSISTANCE
+    assert (await city.say("give", adult, "alone", token=guardian(curator))).json()["why"] == "subject-speaks"
+
+
+async def test_guardians_and_wards_are_shown_to_those_concerned(city):
+    kid, mother, father = await family(city)
+    shown = (await city.call("GET", f"/v1/subjects/{kid}/guardians", None, guardian(mother))).json()["guardians"]
+    assert {g["guardian"] for g in shown} == {mother, father}
+    wards = (await city.call("GET", "/v1/subjects/me/wards", None, citizen(mother))).json()["wards"]
+    assert [w["pseudonym"] for w in wards] == [kid]
+    assert wards[0]["until"] == "2033-06-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [({"guardian": "0" * 32}, "unknown-guardian"), ({"until": "2014-01-01T00:00:00Z"}, "malformed-request")],
+)
+async def test_an_appointment_that_is_none(city, more, problem):
+    kid, mother, _ = await family(city)
+    before = standing_of(city, kid)
+    answer = await appoint(city, kid, more.pop("guardian", mother), **more)
+    assert slug(answer) == problem
+    assert standing_of(city, kid) == before
+
+
+async def test_nobody_is_their_own_guardian(city):
+    kid, *_ = await family(city)
+    assert slug(await appoint(city, kid, kid)) == "own-guardian"
+
+
+async def objected(city):
+    (pseudonym,) = await city.link("Durand")
+    made = await city.say("object", pseudonym, "moves-to-cleanliness")
+    (shown,) = (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"]
+    assert shown["id"] == made.json()["acknowledgement"]
+    return pseudonym, shown
+
+
+async def answer(city, shown, body, who=SOURCE, **headers):
+    path = f"/v1/subjects/{shown['pseudonym']}/objections/{shown['id']}/answer"
+    return await city.call("POST", path, body, who, **headers)
+
+
+async def test_an_objection_is_due_in_a_calendar_month_and_then_stands_out(city):
+    _, shown = await objected(city)
+    assert shown["due_at"].startswith("2026-06-01T00:00:00")
+    assert not shown["overdue"]
+    city.clock.now_ms += 31 * DAY_MS
+    (late,) = (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"]
+    assert late["overdue"]
+    due = (await city.call("GET", "/v1/operations/attention", None, "operator")).json()
+    assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1}
+
+
+async def test_only_a_ground_with_its_law_resumes_and_it_can_be_objected_to_again(city):
+    pseudonym, shown = await objected(city)
+    assert slug(await answer(city, shown, {"outcome": "resumed", "ground": "waste-law"})) == "ground-needed"
+    assert slug(await answer(city, shown, {"outcome": "upheld", "ground": "x-y", "law": "CGCT"})) == "ground-needed"
+    resumed = await answer(city, shown, {"outcome": "resumed", "ground": "waste-law", "law": "CGCT, art. L. 2224-13"})
+    assert (resumed.status_code, resumed.json()["state"]) == (200, "resumed")
+    assert standing_of(city, pseudonym).stances["moves-to-cleanliness"].state is State.RESUMED
+    assert (await city.say("object", pseudonym, "moves-to-cleanliness")).json()["state"] == "objected"
+
+
+async def test_an_upheld_objection_stays_and_is_answered_once(city):
+    pseudonym, shown = await objected(city)
+    assert (await answer(city, shown, {"outcome": "upheld"})).json()["state"] == "objected"
+    assert slug(await answer(city, shown, {"outcome": "upheld"})) == "objection-answered"
+    entry = next(e for e in city.broker.journal() if e.type is JournalType.ANSWERED)
+    assert entry.regarding.hex() == shown["id"]
+    (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    assert notice["code"] == "objection-upheld"
+    assert "cleanliness" in notice["words"]["fr"]
+
+
+async def test_another_department_does_not_answer(city):
+    _, shown = await objected(city)
+    refused = await answer(city, shown, {"outcome": "upheld"}, {"scope": "officer", "department": "tax"})
+    assert slug(refused) == "unknown-objection"
+
+
+async def test_a_restriction_is_fenced_and_lifted_by_the_citizen_at_once(city):
+    (pseudonym,) = await city.link("Durand")
+    path = f"/v1/subjects/{pseudonym}/restriction"
+    restricted = await city.call("POST", path, {"ground": "18-1-a"}, citizen(pseudonym))
+    assert (restricted.status_code, restricted.json()["status"]) == (200, "in-effect")
+    assert standing_of(city, pseudonym).restricted_since_ms is not None
+    assert slug(await city.call("POST", path, {"ground": "18-1-a"}, citizen(pseudonym))) == "restricted-already"
+    await until(lambda: JournalType.FENCED in [e.type for e in city.broker.journal()])
+    assert (await city.call("POST", f"{path}/lifting", {}, citizen(pseudonym))).status_code == 200
+    assert standing_of(city, pseudonym).restricted_since_ms is None
+    assert slug(await city.call("POST", f"{path}/lifting", {}, citizen(pseudonym))) == "not-restricted"
+
+
+async def test_the_city_lifts_a_restriction_only_after_it_has_told_the_citizen(city):
+    (pseudonym,) = await city.link("Durand")
+    path = f"/v1/subjects/{pseudonym}/restriction"
+    await city.call("POST", path, {"ground": "18-1-c"}, citizen(pseudonym))
+    assert slug(await city.call("POST", f"{path}/lifting", {}, DESK_OFFICER)) == "lifting-not-announced"
+    told = await city.call("POST", f"{path}/announcement", {}, DESK_OFFICER)
+    assert told.json() == (await city.call("POST", f"{path}/announcement", {}, DESK_OFFICER)).json()
+    assert slug(await city.call("POST", f"{path}/lifting", {}, DESK_OFFICER)) == "lifting-not-announced"
+    (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    assert notice["code"] == "restriction-to-be-lifted"
+    city.clock.now_ms += 7 * DAY_MS
+    assert (await city.call("POST", f"{path}/lifting", {}, DESK_OFFICER)).status_code == 200
+
+
+async def opened(city, hours=72):
+    (pseudonym,) = await city.link("Durand")
+    (at_emergency,) = await city.link("Durand", token={"scope": "department", "department": "emergency"})
+    body = {"recipient": "emergency", "officer": "a.martin", "reason_code": "heat-wave", "hours": hours}
+    answer = await city.call("POST", f"/v1/subjects/{at_emergency}/overrides", body, "officer")
+    return pseudonym, at_emergency, answer.json()["acknowledgement"]
+
+
+async def review(city, subject, override, outcome, officer="b.bernard", who=SECOND):
+    path = f"/v1/subjects/{subject}/overrides/{override}/review"
+    return await city.call("POST", path, {"officer": officer, "outcome": outcome}, who)
+
+
+async def test_an_override_is_told_to_the_citizen_and_reviewed_by_another_officer(city):
+    pseudonym, subject, override = await opened(city)
+    (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    assert (notice["code"], notice["recipient"]) == ("override-opened", "emergency")
+    assert slug(await review(city, subject, override, "justified", who="officer")) == "own-override"
+    assert slug(await review(city, subject, override, "justified", officer="a.martin")) == "own-override"
+    assert (await review(city, subject, override, "justified")).json()["state"] == "justified"
+    assert slug(await review(city, subject, override, "justified")) == "reviewed-already"
+    assert standing_of(city, pseudonym).overrides
+    entry = next(e for e in city.broker.journal() if e.type is JournalType.REVIEWED)
+    assert entry.regarding.hex() == override
+
+
+async def test_an_override_that_was_not_justified_ends_behind_the_fence(city):
+    pseudonym, subject, override = await opened(city)
+    city.gate.diligent = False
+    city.records._parts = replace(city.records._parts, patience_s=0)
+    assert (await review(city, subject, override, "not-justified")).status_code == 202
+    await until(lambda: standing_of(city, pseudonym).overrides == ())
+
+
+async def test_an_unreviewed_override_stands_out_after_seventy_two_hours(city):
+    _, subject, override = await opened(city)
+    (shown,) = (await city.call("GET", "/v1/overrides", None, "officer")).json()["overrides"]
+    assert (shown["id"], shown["pseudonym"], shown["overdue"]) == (override, subject, False)
+    city.clock.now_ms += 3 * DAY_MS
+    (late,) = (await city.call("GET", "/v1/overrides", None, "auditor")).json()["overrides"]
+    assert (late["overdue"], late["pseudonym"]) == (True, None)
+    assert (await city.call("GET", "/v1/operations/attention", None, "operator")).json()["reviews_overdue"] == 1
+
+
+async def test_a_consent_is_over_in_time_and_recorded_and_can_be_given_anew(city):
+    (pseudonym,) = await city.link("Durand")
+    given = await city.say("give", pseudonym, "a-year")
+    assert given.json()["standing"]["agreements"][0]["until"].startswith("2027-05-01T00:00:00")
+    city.clock.now_ms += 366 * DAY_MS
+    sweep = {"find": city.records.book.find, "now_ms": city.clock.now_ms, "partitions": 4}
+    new_id = city.records._parts.new_id
+    assert await city.store.write(lambda conn: expiry.sweep(conn, new_id=new_id, **sweep)) == 1
+    assert await city.store.write(lambda conn: expiry.sweep(conn, new_id=new_id, **sweep)) == 0
+    shown = (await city.call("GET", "/v1/subjects/me/standing", None, citizen(pseudonym))).json()
+    assert shown["agreements"][0]["state"] == "expired"
+    assert (await city.say("give", pseudonym, "a-year")).json()["state"] == "given"
+
+
+async def test_an_expired_consent_that_nobody_has_swept_is_no_renewal(city):
+    (pseudonym,) = await city.link("Durand")
+    await city.say("give", pseudonym, "a-year")
+    city.clock.now_ms += 366 * DAY_MS
+    assert slug(await city.say("withdraw", pseudonym, "a-year")) == "illegal-transition"
+    assert (await city.say("give", pseudonym, "a-year")).json()["state"] == "given"
+
+
+async def test_the_source_asks_revokes_and_invalidates_and_nobody_else(city):
+    (pseudonym,) = await city.link("Durand")
+    (at_source,) = await city.link("Durand", token={"scope": "department", "department": "civil-registry"})
+
+    async def office(action, who=SOURCE):
+        path = f"/v1/subjects/{at_source}/agreements/moves-to-schools/{action}"
+        return await city.call("POST", path, {}, who)
+
+    assert (await office("request")).json()["state"] == "requested"
+    assert (await city.say("defer", pseudonym)).json()["state"] == "deferred"
+    assert (await city.say("give", pseudonym)).json()["state"] == "given"
+    assert slug(await office("revoke", {"scope": "officer", "department": "tax"})) == "not-the-source"
+    assert (await office("revoke")).json()["state"] == "revoked"
+    await city.say("give", pseudonym)
+    assert (await office("invalidate")).json()["state"] == "invalidated"
+
+
+async def test_a_notice_is_marked_as_read_by_its_citizen(city):
+    pseudonym, *_ = await opened(city)
+    (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    (other,) = await city.link("Martin")
+    path = f"/v1/subjects/me/notices/{notice['id']}/read"
+    assert slug(await city.call("PUT", path, None, citizen(other))) == "unknown-notice"
+    assert (await city.call("PUT", path, None, citizen(pseudonym))).status_code == 204
+    (read,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    assert read["read_at"] is not None
