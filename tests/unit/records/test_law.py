@@ -124,7 +124,7 @@ async def test_at_fifteen_a_child_has_a_voice_where_the_agreement_says_so(city):
 
 
 async def test_a_guardian_past_the_term_changes_nothing(city):
-    kid, mother, _ = await family(city)
+    kid, *_ = await family(city)
     (aunt,) = await city.link("Tante")
     await appoint(city, kid, aunt, "tutor", until="2026-05-02T00:00:00Z")
     city.clock.now_ms += 2 * DAY_MS
@@ -275,7 +275,7 @@ async def opened(city, hours=72):
     return pseudonym, at_emergency, answer.json()["acknowledgement"]
 
 
-async def review(city, subject, override, outcome, officer="b.bernard", who=SECOND):
+async def review(city, subject, override, outcome, *, officer="b.bernard", who=SECOND):
     path = f"/v1/subjects/{subject}/overrides/{override}/review"
     return await city.call("POST", path, {"officer": officer, "outcome": outcome}, who)
 
