@@ -29,6 +29,10 @@ class PolicyBook:
         in_force = [a for a in versions if _in_force(a, now_ms)]
         return next(reversed(in_force or versions), None)
 
+    def has(self, ref: str) -> bool:
+        """Whether ``id@version`` is published."""
+        return any(a.ref == ref for versions in self._versions.values() for a in versions)
+
     def agreement(self, agreement_id: str, now_ms: int) -> Agreement:
         """Return the newest version in force, else the newest. Raises `Problem` unknown-agreement."""
         found = self.find(agreement_id, now_ms)

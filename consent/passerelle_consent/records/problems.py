@@ -111,6 +111,7 @@ UNKNOWN_OBJECTION = ProblemType(slug="unknown-objection", status=404, title="The
 UNKNOWN_OVERRIDE = ProblemType(slug="unknown-override", status=404, title="There is no such override.")
 UNKNOWN_NOTICE = ProblemType(slug="unknown-notice", status=404, title="There is no such notice.")
 UNKNOWN_CONSULTATION = ProblemType(slug="unknown-consultation", status=404, title="There is no such consultation.")
+NO_RESULT = ProblemType(slug="no-result", status=404, title="This consultation has no result yet.")
 UNKNOWN_ARGUMENT = ProblemType(slug="unknown-argument", status=404, title="There is no such argument.")
 UNKNOWN_ERASURE = ProblemType(slug="unknown-erasure", status=404, title="This department was told of no such erasure.")
 METHOD_NOT_ALLOWED = ProblemType(slug="method-not-allowed", status=405, title="This method is not served here.")

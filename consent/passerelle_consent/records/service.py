@@ -46,6 +46,7 @@ from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.reading import Reading, check
 from passerelle_consent.records.relay import Relay, Settled
 from passerelle_consent.records.store import Store
+from passerelle_schemas.catalogue import Catalogue
 
 T = TypeVar("T")
 
@@ -112,6 +113,20 @@ class Records:
     def book(self) -> PolicyBook:
         """The agreements as they may be spoken about."""
         return self._book
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The contracts of the policy in force."""
+        return self._parts.bundle.catalogue
+
+    @property
+    def partitions(self) -> int:
+        """Of every per-subject topic."""
+        return self._parts.partitions
+
+    def new_id(self) -> bytes:
+        """Make an id, before anything is written."""
+        return self._parts.new_id()
 
     def now_ms(self) -> int:
         """Epoch milliseconds, of the service's clock."""

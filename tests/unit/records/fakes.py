@@ -225,6 +225,7 @@ class City:
     bundle: PolicyBundle | None = None
     """In the place of the agreements, where flows matter."""
     ledger: object = None
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue.from_schemas({}))
     diligent: bool = True
     broker: Broker = field(default_factory=Broker)
     clock: Clock = field(default_factory=Clock)
@@ -240,7 +241,7 @@ class City:
         self.records = Records(
             Parts(
                 store=self.store,
-                bundle=self.bundle or PolicyBundle.of(self.agreements, [], Catalogue.from_schemas({})),
+                bundle=self.bundle or PolicyBundle.of(self.agreements, [], self.catalogue),
                 register=self.register,
                 connect=self.broker.connect,
                 fence_consumer=self.gate,

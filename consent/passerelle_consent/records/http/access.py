@@ -12,6 +12,7 @@ from passerelle_consent.records.ports import PERSONAL, Authenticator, Principal,
 from passerelle_consent.records.problems import Problem
 
 _SUBJECT = "/v1/subjects/{pseudonym}"
+_CONSULTATION = "/v1/consultations/{consultation}"
 _SAY = _SUBJECT + "/agreements/{agreement}/"
 _COUNTER = PERSONAL | {Role.DEPARTMENT}
 _OFFICER = frozenset({Role.OFFICER})
@@ -55,10 +56,28 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),
         ("GET", "/v1/erasures"): frozenset({Role.OFFICER, Role.AUDITOR}),
+        ("PUT", _CONSULTATION): _OFFICER,
+        ("POST", _CONSULTATION + "/answer"): _OFFICER,
+        # One voice each, one's own: nobody speaks here as somebody's guardian.
+        ("GET", _CONSULTATION + "/voice"): frozenset({Role.CITIZEN}),
+        ("PUT", _CONSULTATION + "/voice"): frozenset({Role.CITIZEN}),
+        ("DELETE", _CONSULTATION + "/voice"): frozenset({Role.CITIZEN}),
+        ("POST", _CONSULTATION + "/arguments"): frozenset({Role.CITIZEN}),
+        ("GET", _CONSULTATION + "/arguments/waiting"): _OFFICER,
+        ("PUT", _CONSULTATION + "/arguments/{n}/ruling"): _OFFICER,
     }
 )
 
-OPEN: frozenset[tuple[str, str]] = frozenset({("GET", "/healthz"), ("GET", "/readyz")})
+OPEN: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/v1/consultations"),
+        ("GET", _CONSULTATION),
+        ("GET", _CONSULTATION + "/result"),
+        ("GET", _CONSULTATION + "/arguments"),
+    }
+)
 """What needs no token: it says nothing about anybody."""
 
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from passerelle_consent.records import problems
 from passerelle_consent.records.http import (
     attention,
+    consultations,
     disclosures,
     erasures,
     guardians,
@@ -22,6 +23,7 @@ from passerelle_consent.records.http import (
     restrictions,
     sayings,
     standings,
+    voices,
 )
 from passerelle_consent.records.http.edge import Edge, answer
 from passerelle_consent.records.ports import Authenticator
@@ -38,6 +40,8 @@ ROUTERS = (
     overrides.router,
     notices.router,
     attention.router,
+    consultations.router,
+    voices.router,
     erasures.router,
     standings.router,
     history.router,
