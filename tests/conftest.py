@@ -1,11 +1,14 @@
 """A real broker for whoever asks: one for each module, in a home of its own, stopped whatever happens."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from faults.run import SHORT_LIVED
 from passerelle.city.apply import City
 from passerelle.city.broker import TEST_SETTINGS, Broker
 from passerelle.city.manifest import Manifest
@@ -16,6 +19,25 @@ PROJECT = Path(__file__).parent.parent
 KAFKA_DIR = PROJECT / "deploy/kafka"
 MANIFEST = PROJECT / "deploy/city.yaml"
 HEAP_MB = 512
+LONGEST_FIRST = (
+    "test_agents",
+    "test_canary",
+    "test_fence_holds",
+    "test_nothing_lost",
+    "test_the_judge_finds_broken_rules",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: the tests of a module share its broker, a fault scenario has one of its own.
+
+    What takes longest begins first, so that nobody waits for it at the end.
+    """
+    for item in items:
+        if item.get_closest_marker("broker") and not item.get_closest_marker("fault"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +62,8 @@ class RunningCity:
 
 
 def start_broker(home: Home, **settings: str) -> Broker:
-    return Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
+    with patch.dict(os.environ, SHORT_LIVED):
+        return Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ class Bus:
                 "log_level": 0,
             }
         )
+        consumer.list_topics(topic, SECONDS_MAX)  # a topic that the client has not met waits for its next second
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
         found, deadline = [], time.monotonic() + SECONDS_MAX
         try:

@@ -128,8 +128,15 @@ def records(city, topic):
     """Everything on a topic, in order by partition."""
     access = city.access("admin").confluent()
     consumer = Consumer(
-        {**access, "group.id": "test", "isolation.level": "read_committed", "enable.partition.eof": True}
+        {
+            **access,
+            "group.id": "test",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+        }
     )
+    consumer.list_topics(topic, READY_S_MAX)  # a topic that the client has not met waits for its next second
     consumer.assign([TopicPartition(topic, p, 0) for p in range(city.manifest.partitions)])
     found, ended = [], set()
     while len(ended) < city.manifest.partitions:

@@ -1,5 +1,6 @@
 """The programs that a broker of our own needs: a Java runtime, Maven, and the jars that deploy/kafka/pom.xml pins."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -73,15 +74,23 @@ def jars(kafka_dir: Path, progress: Progress = silent) -> Path:
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()
     target = kafka_dir / "target"
     libs, stamp = target / "libs", target / "libs.sha256"
-    if stamp.is_file() and stamp.read_text().strip() == digest and any(libs.glob("kafka_*.jar")):
+    if _fetched(libs, stamp, digest):
         return libs
     program = maven()
-    progress("fetching the broker's jars (45 MB, once)")
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(libs, ignore_errors=True)
-    _copy_dependencies(program, pom, libs)
-    stamp.write_text(digest + "\n")
+    target.mkdir(exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # brokers that start at once wait for one download; it has a bound
+        if not _fetched(libs, stamp, digest):
+            progress("fetching the broker's jars (45 MB, once)")
+            stamp.unlink(missing_ok=True)
+            shutil.rmtree(libs, ignore_errors=True)
+            _copy_dependencies(program, pom, libs)
+            stamp.write_text(digest + "\n")
     return libs
+
+
+def _fetched(libs: Path, stamp: Path, digest: str) -> bool:
+    return stamp.is_file() and stamp.read_text().strip() == digest and any(libs.glob("kafka_*.jar"))
 
 
 def _copy_dependencies(program: str, pom: Path, libs: Path) -> None:
