@@ -33,8 +33,8 @@ check: setup  ## format, lint, types, imports, unit tests: under a minute
 
 test: check  ## all tests, on a real broker and PostgreSQL
 	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit
-	@# Three at once: most of their time is time-outs and take-overs that they wait for, and two cores do the rest.
-	@$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder tests/integration tests/faults
+	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults
 
 format: setup  ## put the code in its form
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

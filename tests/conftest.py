@@ -20,22 +20,16 @@ KAFKA_DIR = PROJECT / "deploy/kafka"
 MANIFEST = PROJECT / "deploy/city.yaml"
 HEAP_MB = 512
 LONGEST_FIRST = (
-    "test_agents",
-    "test_canary",
-    "test_fence_holds",
-    "test_nothing_lost",
     "test_the_judge_finds_broken_rules",
+    "test_agents",
+    "test_fence_holds",
+    "test_canary",
+    "test_nothing_lost",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: the tests of a module share its broker, a fault scenario has one of its own.
-
-    What takes longest begins first, so that nobody waits for it at the end.
-    """
-    for item in items:
-        if item.get_closest_marker("broker") and not item.get_closest_marker("fault"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """What takes longest begins first, so that nobody waits for it at the end."""
     rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from typer.testing import CliRunner
 
+from faults.citizens import Ends
 from lutece.reports import COLUMNS, MAPPING, invent_reports
 from passerelle.cli import publish as publish_command
 from passerelle.envelope import Event, Proposal, delivery_headers
@@ -57,6 +59,19 @@ def deliver(gate, catalogue, number: int, *, flow="meal-tariff.schools", value=N
         headers=headers,
     )
     return decision
+
+
+def commit(city, gate) -> None:
+    """Commit, and wait until everybody sees it: the coordinator answers before the partitions have their markers."""
+    gate.commit_transaction(WAIT_S)
+    ends, until = Ends(city.access("admin")), time.monotonic() + WAIT_S
+    try:
+        for partition in range(city.manifest.partitions):
+            while ends.stable(inbox("schools"), partition) < ends.end(inbox("schools"), partition):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+    finally:
+        ends.close()
 
 
 async def read(city, catalogue, *, group, limit=None, handler=None):
@@ -175,7 +190,7 @@ def test_the_command_names_what_did_not_go_and_exits_1(city, tmp_path, monkeypat
 async def test_the_inbox_shows_what_was_committed_and_once(city, catalogue, gate):
     gate.begin_transaction()
     committed = [deliver(gate, catalogue, n) for n in range(1, 31)]
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
     gate.begin_transaction()
     for n in range(31, 41):
         deliver(gate, catalogue, n)
@@ -183,7 +198,7 @@ async def test_the_inbox_shows_what_was_committed_and_once(city, catalogue, gate
     gate.abort_transaction(WAIT_S)
     gate.begin_transaction()
     deliver(gate, catalogue, 7)
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
 
     found, duplicates = await read(city, catalogue, group=None)
     assert sorted(d.decision_id for d in found) == committed
@@ -201,7 +216,7 @@ async def test_an_open_transaction_is_neither_shown_nor_waited_for(city, catalog
     deliver(gate, catalogue, 100)
     gate.flush(WAIT_S)
     assert (await read(city, catalogue, group=None))[0] == []
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
     found, _ = await read(city, catalogue, group=None)
     assert [d.decision_id for d in found] == [(100).to_bytes(16)]
 
@@ -209,7 +224,7 @@ async def test_an_open_transaction_is_neither_shown_nor_waited_for(city, catalog
 async def test_a_handler_that_fails_gets_its_delivery_again_and_no_other(city, catalogue, gate):
     gate.begin_transaction()
     ids = [deliver(gate, catalogue, n) for n in range(200, 210)]
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
     handled = []
 
     def fail_at_the_fourth(delivery):
@@ -226,7 +241,7 @@ async def test_a_handler_that_fails_gets_its_delivery_again_and_no_other(city, c
 async def test_a_limit_leaves_the_rest_for_later(city, catalogue, gate):
     gate.begin_transaction()
     ids = [deliver(gate, catalogue, n) for n in range(300, 306)]
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
     some, _ = await read(city, catalogue, group=None, limit=2)
     rest, _ = await read(city, catalogue, group=None)
     assert len(some) == 2
@@ -246,7 +261,7 @@ async def _ignore(delivery):
 async def test_what_no_gate_wrote_stops_the_reader_where_it_stands(city, catalogue, gate):
     gate.begin_transaction()
     deliver(gate, catalogue, 400, value=b"garbage")
-    gate.commit_transaction(WAIT_S)
+    commit(city, gate)
     for _ in range(2):
         with pytest.raises(InboxFault, match=r"inbox\.schools\[[0-3]\]@[0-9]+: "):
             await read(city, catalogue, group=None)
