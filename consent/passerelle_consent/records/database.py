@@ -25,6 +25,11 @@ class StoreLost(Fault):
 class Database(Protocol):
     """One process has it at a time, from `open` on. Used from the event loop."""
 
+    @property
+    def can_be_lost(self) -> bool:
+        """Whether another process may take it while this one is stopped and knows nothing of it."""
+        ...
+
     async def open(self) -> None:
         """Take it for this process and bring its tables to the newest revision. Raises `StoreFault`."""
         ...

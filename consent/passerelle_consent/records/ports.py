@@ -178,12 +178,23 @@ class Written(Protocol):
 
 
 class Producer(Protocol):
-    """An idempotent producer with acks=all, of aiokafka's shape: records of one partition arrive in the order sent."""
+    """An idempotent producer with acks=all: records of one partition arrive in the order sent."""
+
+    async def begin(self) -> None:
+        """Begin a batch."""
+        ...
 
     async def send(
         self, topic: str, value: bytes | None = None, key: bytes | None = None, partition: int | None = None
     ) -> asyncio.Future[Any]:
         """Take a record; the future gives a `Written`."""
+        ...
+
+    async def end(self, failure: Exception | None) -> bool:
+        """End the batch, which ``failure`` stopped short; return whether what was taken of it stands.
+
+        If it does not, or nobody knows, this producer is of no more use. Raises `relay.Superseded`.
+        """
         ...
 
     async def stop(self) -> None:

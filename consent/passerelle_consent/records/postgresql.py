@@ -69,6 +69,8 @@ class PostgreSQL:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._session: sa.Connection | None = None
 
+    can_be_lost = True
+
     async def open(self) -> None:
         """Take the database, and bring its tables to the newest revision. Raises `StoreFault`."""
         try:

@@ -19,6 +19,7 @@ import structlog
 
 from passerelle_consent.records import sql
 from passerelle_consent.records.ports import Clock, Connect, Producer
+from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.store import Store
 from passerelle_schemas.faults import Fault
 
@@ -41,6 +42,14 @@ class RelayBroken(Fault):
     """The producer failed for good and did not close: only a new process may go on."""
 
     exit_code = 75
+
+
+class Superseded(RelayBroken):
+    """Another process relays: this one has lost the store, whether it knows it yet or not."""
+
+
+class Undone(Exception):
+    """Nothing of a batch stands, or nobody knows; the next producer's start settles it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +105,8 @@ class Relay:
                 self._wake.clear()
                 try:
                     sent = await self.step()
+                except Superseded:
+                    raise
                 except Exception as exc:  # noqa: BLE001 - whatever it was, the rows are still there
                     await self._recover(exc)
                     await asyncio.sleep(retry_s)
@@ -136,28 +147,29 @@ class Relay:
             raise RelayBroken("the producer does not close") from None
 
     async def _send(self, rows: Sequence[sa.Row[Any]]) -> tuple[list[int], Exception | None]:
-        """Send rows; return the offsets before the first failure, and that failure."""
-        if self._producer is None:
-            self._producer = await self._connect()
-        taken: list[asyncio.Future[Any]] = []
-        refused: Exception | None = None
-        for row in rows:
-            try:
-                taken.append(await self._producer.send(row.topic, row.value, row.key, row.partition))
-            except Exception as exc:  # noqa: BLE001 - rows behind this one must not pass it
-                refused = exc
-                break
-        offsets: list[int] = []
-        failure = refused
-        for written in await asyncio.gather(*taken, return_exceptions=True):
-            if isinstance(written, BaseException):
-                failure = written if isinstance(written, Exception) else RelayBroken("the send was cancelled")
-                break
-            if written.offset < 0:  # a repeat that the broker knows but no longer places: send it anew
-                failure = LookupError("the broker does not say where the record is")
-                break
-            offsets.append(written.offset)
+        """Send rows; return the offsets of those that stand, and what stopped the rest."""
+        producer = await self._connected()
+        await producer.begin()
+        offsets, failure = await _sent(producer, rows)
+        if not await producer.end(failure):
+            return [], Undone()
         return offsets, failure
+
+    async def _connected(self) -> Producer:
+        """Start a producer if need be, which shuts out the one before; then show that it was ours to start.
+
+        Had another process taken the store since the rows were read, its producer would be shut out now, and these rows
+        would be older than those that it sent.
+        """
+        if self._producer is None:
+            producer = await self._connect()
+            try:
+                await self._store.write(lambda _: None, durable=False)
+            except Problem:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
 
     async def _note(self, rows: Sequence[sa.Row[Any]], offsets: Sequence[int]) -> None:
         now_ms = self._clock()
@@ -187,3 +199,26 @@ def _note_sent(ids: Sequence[int], settled: Sequence[Settled], conn: sa.Connecti
     conn.execute(sql.DELETE_SENT, {"ids": list(ids)})
     if settled:
         conn.execute(sql.WRITTEN, [{"of": s.change, "consent_offset": s.offset, "now_ms": s.at_ms} for s in settled])
+
+
+async def _sent(producer: Producer, rows: Sequence[sa.Row[Any]]) -> tuple[list[int], Exception | None]:
+    """Send rows; return the offsets before the first failure, and that failure."""
+    taken: list[asyncio.Future[Any]] = []
+    refused: Exception | None = None
+    for row in rows:
+        try:
+            taken.append(await producer.send(row.topic, row.value, row.key, row.partition))
+        except Exception as exc:  # noqa: BLE001 - rows behind this one must not pass it
+            refused = exc
+            break
+    offsets: list[int] = []
+    failure = refused
+    for written in await asyncio.gather(*taken, return_exceptions=True):
+        if isinstance(written, BaseException):
+            failure = written if isinstance(written, Exception) else RelayBroken("the send was cancelled")
+            break
+        if written.offset < 0:  # a repeat that the broker knows but no longer places: send it anew
+            failure = LookupError("the broker does not say where the record is")
+            break
+        offsets.append(written.offset)
+    return offsets, failure

@@ -34,6 +34,8 @@ class SQLite:
         self._writing: sa.Connection | None = None
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-commit")
 
+    can_be_lost = False
+
     async def open(self) -> None:
         """Take the file, and bring its tables to the newest revision. Raises `StoreFault`."""
         self._lock.take()

@@ -34,6 +34,11 @@ class Store:
         self._writer: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()  # a transaction that begins while the log is cut would fail
 
+    @property
+    def can_be_lost(self) -> bool:
+        """Whether another process may take it while this one is stopped and knows nothing of it."""
+        return self._database.can_be_lost
+
     async def open(self) -> None:
         """Take the store for this process, bring its tables up to date, start the writer. Raises `StoreFault`."""
         await self._database.open()

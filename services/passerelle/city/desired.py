@@ -187,6 +187,8 @@ def _consent() -> Iterator[Acl]:
     yield from _topics("consent", "WRITE", [CONSENT, JOURNAL])
     yield from _topics("consent", "READ", [FENCE])
     yield _group("consent", "consent")
+    # One relay, whichever process it is in (records/0002-sole-use-on-postgresql.md).
+    yield Acl(principal="consent", operation="WRITE", resource="TRANSACTIONAL_ID", name="consent-relay")
 
 
 def _ledger() -> Iterator[Acl]:

@@ -19,7 +19,7 @@ NAMESPACES = {
 NAMES = {
     "TOPIC": frozenset({EXCHANGE, CONSENT, JOURNAL, DECISIONS, MARKS, FENCE}),
     "GROUP": frozenset({"gate", "consent", "ledger", "observer"}),
-    "TRANSACTIONAL_ID": frozenset[str](),
+    "TRANSACTIONAL_ID": frozenset({"consent-relay"}),
 }
 
 

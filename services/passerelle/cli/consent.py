@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from passerelle.city.manifest import Manifest
-    from passerelle.config import Home, KafkaAccess, Settings
+    from passerelle.config import Home, Settings
+    from passerelle.consent_clients import Clients
     from passerelle.issuer import Bearing
     from passerelle.pseudonyms import Keyring
     from passerelle_consent.records.http.tokens import Tokens
-    from passerelle_consent.records.ports import Clock, Identity, Producer, Pseudonym, SubjectRef
+    from passerelle_consent.records.ports import Clock, Identity, Pseudonym, SubjectRef
     from passerelle_consent.records.service import Parts
 
 PORT = 8470
@@ -30,13 +31,6 @@ DRAIN_S = 10
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection (httpx 5 s, browsers and proxies up to 60 s): they close it, never we, so
 that no request meets a connection that is just being closed."""
-
-START_ATTEMPTS = 6
-FIRST_PAUSE_S = 0.5
-"""Doubled each time: six attempts last 16 s, a broker that is being started again included."""
-
-FETCH_WAIT_MS = 100
-"""The broker answers a fetch at once when a mark is there; this bounds what a lost race between the two costs."""
 
 TOKEN_MINUTES_MAX = 24 * 60
 """A token cannot be taken back."""
@@ -134,6 +128,8 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
     import structlog
     import uvicorn
 
+    from passerelle.consent_clients import Clients
+
     broken: list[BaseException] = []
     server: uvicorn.Server
 
@@ -141,7 +137,7 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
         broken.append(exc)
         server.should_exit = True
 
-    async with _Clients(here) as clients:
+    async with Clients(here) as clients:
         parts = _parts(here, clients, give_up)
         application = _application(here, parts)
         server = uvicorn.Server(
@@ -187,7 +183,7 @@ def _application(here: "Settings", parts: "Parts") -> "FastAPI":
     return make_app(Records(parts), authenticator(manifest, here.home, parts.clock))
 
 
-def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
+def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
     import time
     import uuid
 
@@ -199,11 +195,12 @@ def _parts(here: "Settings", clients: "_Clients", on_broken: Any) -> "Parts":
 
     manifest, home = clients.manifest, here.home
     master = MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES))
+    store = Store(here.consent_store_url())
     return Parts(
-        store=Store(here.consent_store_url()),
+        store=store,
         bundle=manifest.policy_bundle(),
         register=Register(manifest.city_key(home), manifest.keyring(home)),
-        connect=clients.connect,
+        connect=clients.supersede if store.can_be_lost else clients.connect,
         fence_consumer=clients.fence,
         ledger=LedgerEntries(home.ledger_store_url, master, home.ledger),
         clock=lambda: time.time_ns() // 1_000_000,
@@ -277,77 +274,3 @@ class Register:
         from passerelle_consent.records.ports import SubjectRef
 
         return SubjectRef(self._keyring.subject(department, pseudonym))
-
-
-class _Clients:
-    """The Kafka clients of the service; the relay stops its producer itself, the fence reader its consumer."""
-
-    def __init__(self, here: "Settings") -> None:
-        from passerelle.city.manifest import Manifest
-
-        self.manifest: Manifest = Manifest.load(here.manifest_path)
-        self._access: KafkaAccess = here.access(PRINCIPAL)
-        self.fence: Any = None
-
-    async def __aenter__(self) -> Self:
-        self.fence = await self._started(self._fence_consumer)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.fence.stop()  # a second stop does nothing; before the service runs, nobody else stops it
-
-    async def connect(self) -> "Producer":
-        """Start a producer: one batch on its way to each broker at a time, acknowledged by all in-sync replicas."""
-        from aiokafka import AIOKafkaProducer
-
-        producer: Producer = await self._started(
-            lambda: AIOKafkaProducer(
-                **self._access.aiokafka(), client_id=PRINCIPAL, enable_idempotence=True, acks="all", linger_ms=0
-            )
-        )
-        return producer
-
-    def _fence_consumer(self) -> Any:
-        from aiokafka import AIOKafkaConsumer
-
-        return AIOKafkaConsumer(
-            **self._access.aiokafka(),
-            client_id=PRINCIPAL,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-        )
-
-    async def _started(self, make: Any) -> Any:
-        """Start a client, with a bound on attempts. Raises `Fault`."""
-        import asyncio
-
-        from aiokafka import AIOKafkaConsumer, TopicPartition
-        from aiokafka.errors import KafkaError
-
-        from passerelle_schemas.faults import Fault
-        from passerelle_schemas.topics import FENCE
-
-        pause_s = FIRST_PAUSE_S
-        for attempt in range(1, START_ATTEMPTS + 1):
-            client = make()
-            try:
-                await client.start()
-            except (KafkaError, OSError) as exc:
-                await client.stop()
-                problem = type(exc).__name__
-            else:
-                if isinstance(client, AIOKafkaConsumer):
-                    client.assign([TopicPartition(FENCE, p) for p in range(self.manifest.partitions)])
-                    # A turn of the loop, so that its background task begins: stopped before, it would raise.
-                    await asyncio.sleep(0)
-                return client
-            if attempt < START_ATTEMPTS:
-                await asyncio.sleep(pause_s)
-                pause_s *= 2
-        raise Fault(
-            f"the broker does not answer ({problem}, {START_ATTEMPTS} attempts)",
-            where=self._access.bootstrap_servers,
-            hint="passerelle kafka status; passerelle city apply",
-        )

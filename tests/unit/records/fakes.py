@@ -15,6 +15,7 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.records.http.app import make_app
 from passerelle_consent.records.http.keys import FixedKeys
 from passerelle_consent.records.http.tokens import Tokens, Trust
+from passerelle_consent.records.relay import Superseded
 from passerelle_consent.records.service import Parts, Records
 from passerelle_consent.records.store import Store
 from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence, is_erasure
@@ -53,6 +54,8 @@ class Broker:
         self.silent = False
         self.sends = 0
         self.producers = 0
+        self.superseded = False
+        self.undoes: list[bool] = []
         self.on_record = lambda _: None
 
     async def connect(self):
@@ -84,6 +87,14 @@ class Producer:
     def __init__(self, broker):
         self.broker = broker
         self.stopped = False
+
+    async def begin(self):
+        pass
+
+    async def end(self, failure):  # noqa: ARG002 - as the relay calls it
+        if self.broker.superseded:
+            raise Superseded("another process relays")
+        return not (self.broker.undoes and self.broker.undoes.pop())
 
     async def send(self, topic, value=None, key=None, partition=None):
         number = self.broker.sends

@@ -93,6 +93,24 @@ async def test_a_service_that_lost_its_session_sends_no_more_and_ends(url, opera
     await city.down()
 
 
+async def test_a_producer_started_after_the_session_was_lost_sends_nothing(url, operator, monkeypatch):
+    """The process was stopped between reading rows and starting its producer; meanwhile another one sent newer ones."""
+    monkeypatch.setattr("passerelle_consent.records.service.DRAIN_S", 0.1)
+    city = City(url, patience_s=0)
+    connect = city.broker.connect
+
+    async def late():
+        end_session(operator)
+        return await connect()
+
+    city.broker.connect = late
+    await city.up()
+    await until(lambda: city.broken)
+    assert city.broker.producers == 1
+    assert city.broker.sends == 0
+    await city.down()
+
+
 async def test_what_a_lost_session_had_open_is_undone_before_another_process_takes_over(url, store, operator):
     written, go_on = threading.Event(), threading.Event()
 

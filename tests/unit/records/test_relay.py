@@ -190,3 +190,22 @@ async def test_two_processes_cannot_serve_one_store(city, store_url):
 
     with pytest.raises(StoreFault, match="another process serves this store"):
         await Store(store_url).open()
+
+
+async def test_a_batch_that_does_not_stand_is_sent_as_a_whole_by_a_new_producer(city, no_back_off):
+    (pseudonym,) = await city.link("Durand")
+    city.broker.undoes = [True]
+    assert (await city.say("give", pseudonym)).status_code == 200
+    assert city.broker.producers == 2
+    assert [s.revision for s in city.broker.standings(city.ref(pseudonym))] == [1, 2, 2]
+
+
+async def test_a_relay_whose_place_was_taken_does_not_take_it_back(slow_city, no_back_off):
+    city = slow_city
+    (pseudonym,) = await city.link("Durand")
+    await until(lambda: city.broker.of("consent", city.ref(pseudonym)))
+    city.broker.superseded = True
+    await city.say("give", pseudonym)
+    await until(lambda: city.broken)
+    assert city.broken[0].exit_code == 75
+    assert city.broker.producers == 1
