@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from passerelle.consent_clients import Clients
 from passerelle.issuer import Bearing, LocalIssuer
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.policy.standing import State
+from passerelle_consent.policy.standing import Standing, State
+from passerelle_consent.records.relay import Superseded
 from passerelle_consent.wire import (
     POLICY_KEY,
     FenceMark,
@@ -26,13 +29,16 @@ from passerelle_consent.wire import (
     decode_journal,
     decode_standing,
     encode_fence,
+    encode_standing,
 )
+from passerelle_schemas.topics import partition_of
 
 pytestmark = pytest.mark.broker
 
 DESK = "citizen-desk"
 READY_S_MAX = 60.0
 CANARY = "Zyxwvutsrq"
+HELD = str(Path(__file__).with_name("consent_held.py"))
 
 
 @dataclass
@@ -52,11 +58,11 @@ class Service:
 
 
 @contextmanager
-def serving(city, log, *, port=0) -> Iterator[Service]:
+def serving(city, log, *, port=0, program=("-m", "passerelle.cli"), env=None) -> Iterator[Service]:
     with log.open("ab") as out:
         start = log.stat().st_size
-        command = [sys.executable, "-m", "passerelle.cli", "consent", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **city.env()})
+        command = [sys.executable, *program, "consent", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **city.env(), **(env or {})})
     try:
         service = Service(process, ready(process, log, start), log)
         with service.http:
@@ -272,6 +278,69 @@ def test_a_mark_of_a_transaction_that_was_aborted_acknowledges_nothing(city, con
         assert answer.status_code == 202
         with Gate(city):
             assert settled(service, answer)["state"] == "withdrawn"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def store(request, tmp_path):
+    """Where the service finds an empty store of its own."""
+    if request.param == "sqlite":
+        return {"PASSERELLE_CONSENT_STORE": f"sqlite:///{tmp_path}/consent.db"}
+    return {"PASSERELLE_CONSENT_STORE": request.getfixturevalue("postgresql").database()}
+
+
+def test_killed_between_the_commit_and_the_relay_it_loses_nothing_and_keeps_order(city, consent, log, store):
+    issuer = consent[1]
+    numbers = (10, 11) if "sqlite" in store["PASSERELLE_CONSENT_STORE"] else (12, 13)
+    with Gate(city):
+        with serving(city, log, env=store) as service:
+            pseudonyms = link(service, issuer, *numbers)
+            for p in pseudonyms:
+                settled(service, say(service, consent, p, "give"))
+        with serving(city, log, program=(HELD,), env=store) as service:
+            for action in ("withdraw", "give", "withdraw"):
+                for p in pseudonyms:
+                    answer = say(service, consent, p, action)
+                    assert answer.status_code == 202, "it is in the store, and not on the broker"
+            service.process.kill()
+            service.process.wait()
+        refs = [city.manifest.keyring(city.home).subject(DESK, bytes.fromhex(p)) for p in pseudonyms]
+        assert [revisions(city, ref) for ref in refs] == [[1, 2], [1, 2]]
+        with serving(city, log, env=store) as service:
+            assert settled(service, answer)["state"] == "withdrawn"
+            assert [revisions(city, ref) for ref in refs] == [[1, 2, 3, 4, 5]] * 2
+    about = [decode_journal(r.value()) for r in records(city, "consent.journal") if r.key() == refs[1]]
+    said = [e.type for e in about if e.type is not JournalType.FENCED]
+    assert said == [
+        JournalType.LINKED,
+        JournalType.GIVEN,
+        JournalType.WITHDRAWN,
+        JournalType.GIVEN,
+        JournalType.WITHDRAWN,
+    ]
+
+
+async def test_a_relay_that_was_stopped_and_continued_sends_nothing_after_the_next_one(city):
+    """Compaction keeps a subject's last record: an old standing behind a newer one would in time be all there is."""
+    ref = b"stopped/started!"
+    at = {"topic": "consent", "key": ref, "partition": partition_of(ref, city.manifest.partitions)}
+    old, new = [encode_standing(Standing(linked=True, revision=r)) for r in (1, 2)]
+    clients = Clients(city.settings)
+    stopped = await clients.supersede()
+    await stopped.begin()
+    await (await stopped.send(value=old, **at))
+    next_one = await clients.supersede()
+    await next_one.begin()
+    await (await next_one.send(value=new, **at))
+    assert await next_one.end(None)
+    with pytest.raises(Superseded):
+        await stopped.end(None)
+    await next_one.stop()
+    await stopped.stop()
+    assert revisions(city, ref) == [2]
+
+
+def revisions(city, ref):
+    return [decode_standing(r.value()).revision for r in records(city, "consent") if r.key() == ref]
 
 
 def test_killed_in_the_middle_of_traffic_it_loses_nothing_and_keeps_order(city, consent, log):
