@@ -199,6 +199,11 @@ class DecisionTable:
         self._outcomes: dict[tuple[str, tuple[Reason, ...]], Decision] = {}
         self._forms: dict[str, dict[Form, _Held]] = {flow: {} for flow in self._flows}
 
+    @property
+    def flow_ids(self) -> frozenset[str]:
+        """What may be decided on."""
+        return frozenset(self._flows)
+
     def flow(self, flow_id: str) -> CompiledFlow | None:
         """Return the flow, or None when the policy has none of that name."""
         return self._flows.get(flow_id)

@@ -422,6 +422,12 @@ HISTORY: sa.Select[Any] = (
     .order_by(changes.c.revision.desc())
     .limit(sa.bindparam("limit"))
 )
+FIRST_STANDING: sa.Select[Any] = sa.select(subjects.c.linked_at_ms).where(subjects.c.ref == sa.bindparam("ref"))
+STANDINGS_LEFT: sa.Select[Any] = (
+    sa.select(changes.c.at_ms, changes.c.acknowledged_at_ms, changes.c.standing)
+    .where(changes.c.ref == sa.bindparam("ref"), changes.c.standing.is_not(None))
+    .order_by(changes.c.revision)
+)
 # On the broker, not yet fenced: what a service that starts waits for again.
 TAKING_EFFECT: sa.Select[Any] = sa.select(changes.c.id, changes.c.consent_partition, changes.c.consent_offset).where(
     changes.c.acknowledged_at_ms.is_(None), changes.c.consent_offset.is_not(None)

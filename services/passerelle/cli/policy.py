@@ -1,22 +1,36 @@
-"""`passerelle policy`: the policy that the city's files make."""
+"""`passerelle policy`: the policy that the city's files make, and what another would have done."""
 
 import json
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import Settings
+    from passerelle.replay import Replaying
+    from passerelle_consent.policy.bundle import PolicyBundle
+    from passerelle_consent.policy.decide import Decision
+    from passerelle_consent.policy.replay import Cases, Report, Transition
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+
 app = typer.Typer(help="The policy: agreements, flows and contracts under one digest.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `show` a sub-command while it is the only one."""
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def show(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def show(*, as_json: AsJson = False) -> None:
     """Print the flows in force, their agreements and bases, and the policy's digest."""
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
@@ -35,3 +49,157 @@ def show(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         terms = ", ".join(f"{ref} ({bases[ref]})" for ref in flow.agreements)
         table.add_row(flow.id, flow.event, flow.recipient, terms)
     Console().print(table)
+
+
+@app.command()
+def replay(
+    *,
+    agreements: Annotated[Path, typer.Option("--with", help="Folder of the changed agreements.", metavar="FOLDER")],
+    since: Annotated[str, typer.Option(help="From when: RFC 3339, or a day (UTC).", metavar="TIME")],
+    flows: Annotated[
+        Path | None, typer.Option(help="Folder of changed flows; otherwise the city's.", metavar="FOLDER")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide what was decided once more, under changed agreements, and tell the difference. Nothing is delivered.
+
+    Reads the ledger's database and the consent store, and writes nothing. Shows no person: decisions by their ids.
+    """
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+
+    here = settings()
+    since_ms = _instant_ms(since)
+    manifest = Manifest.load(here.manifest_path)
+    changed = _changed(manifest, agreements, flows)
+    try:
+        with _replaying(here, since_ms) as replaying, _progress(replaying.entries, quiet=as_json) as looked:
+            report = replaying.run(changed.table(), looked)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was written", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(_plain(report, changed.digest, since_ms), ensure_ascii=False))
+    else:
+        _tell(report, changed.digest)
+
+
+def _instant_ms(text: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("a time is 2026-11-25 or 2026-11-25T08:00:00Z", param_hint="--since") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _changed(manifest: "Manifest", agreements: Path, flows: Path | None) -> "PolicyBundle":
+    """Raises `DocumentFault` with file and line of every problem; `Fault` for a folder that is none."""
+    from passerelle_consent.policy.bundle import PolicyBundle
+    from passerelle_schemas.faults import Fault
+
+    for folder in (agreements, flows):
+        if folder is not None and not folder.is_dir():
+            raise Fault("no such folder", where=str(folder))
+    return PolicyBundle.load(manifest.contracts, flows or manifest.flows, agreements)
+
+
+@contextmanager
+def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
+    import sqlalchemy as sa
+
+    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.replay import Replaying
+    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
+    from passerelle_consent.ledger.store import Store
+    from passerelle_consent.records.past import looking_back
+    from passerelle_schemas.faults import Fault
+
+    store = Store(here.home.ledger_store_url, read_only=True)
+    master = MasterKey.of(key_bytes(here.home.keys, LEDGER_MASTER, KEY_BYTES))
+    try:
+        with store.reading() as ledger, looking_back(here.consent_store_url()) as consent:
+            yield Replaying(ledger, consent, master, since_ms)
+    except sa.exc.OperationalError:
+        hint = "was this city started? passerelle up"
+        raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None
+    finally:
+        store.close()
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """On the terminal's error channel, so that what is piped is the report alone."""
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        task = progress.add_task("Deciding again", total=total)
+        yield lambda entries: progress.advance(task, entries)
+
+
+def _tell(report: "Report", digest: bytes) -> None:
+    console = Console()
+    table = Table("Flow", "Was", "Would be", "Decisions", "For example", caption=f"policy {digest.hex()}")
+    for transition, cases in _by_count(report.changed):
+        examples = "\n".join(ident.hex() for ident in cases.examples)
+        table.add_row(transition.flow, _word(transition.before), _word(transition.after), str(cases.count), examples)
+    if report.changed:
+        console.print(table)
+    different = sum(cases.count for cases in report.changed.values())
+    console.print(f"{report.decisions} decisions: {different} would be different, {report.unchanged} the same")
+    console.print(
+        f"Self-check: {report.reproduced} of {report.decided_again} reproduced under the policy of their time"
+    )
+    for transition, cases in _by_count(report.not_reproduced):
+        was, now = _word(transition.before), _word(transition.after)
+        console.print(f"  not reproduced: {transition.flow}: recorded {was}, comes out {now}: {cases.count}")
+    for why, count in sorted(report.lost.items()):
+        console.print(f"Cannot be decided again: {why.value}: {count}")
+    for flow in report.flows_gone:
+        console.print(f"Flow {flow} is not in the changed policy: all of it would be denied")
+    for flow in report.flows_new:
+        console.print(f"Flow {flow} is new: nothing was decided on it")
+
+
+def _by_count(cases: "Mapping[Transition, Cases]") -> "list[tuple[Transition, Cases]]":
+    return sorted(cases.items(), key=lambda item: (-item[1].count, item[0].flow))
+
+
+def _word(decision: "Decision") -> str:
+    without = f" without {', '.join(decision.withheld)}" if decision.withheld else ""
+    return f"{decision.verdict.value} ({decision.reason.value}){without}"
+
+
+def _plain(report: "Report", digest: bytes, since_ms: int) -> dict[str, object]:
+    return {
+        "policy": digest.hex(),
+        "since": datetime.fromtimestamp(since_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "decisions": report.decisions,
+        "unchanged": report.unchanged,
+        "changed": [_plain_case(*item) for item in _by_count(report.changed)],
+        "self_check": {
+            "decided_again": report.decided_again,
+            "reproduced": report.reproduced,
+            "not_reproduced": [_plain_case(*item) for item in _by_count(report.not_reproduced)],
+        },
+        "lost": {why.value: count for why, count in sorted(report.lost.items())},
+        "flows_gone": list(report.flows_gone),
+        "flows_new": list(report.flows_new),
+    }
+
+
+def _plain_case(transition: "Transition", cases: "Cases") -> dict[str, object]:
+    return {
+        "flow": transition.flow,
+        "before": _plain_decision(transition.before),
+        "after": _plain_decision(transition.after),
+        "count": cases.count,
+        "examples": [ident.hex() for ident in cases.examples],
+    }
+
+
+def _plain_decision(decision: "Decision") -> dict[str, object]:
+    return {
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.value,
+        "withheld": list(decision.withheld),
+    }

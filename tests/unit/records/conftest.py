@@ -3,6 +3,7 @@ import structlog
 
 from passerelle.telemetry import error_class, scrub
 from unit.records.fakes import City
+from unit.records.told import told_city
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,20 @@ async def slow_city(store_url):
     await city.up()
     yield city
     await city.down()
+
+
+@pytest.fixture
+async def told(store_url, tmp_path):
+    """A city with its ledger."""
+    told = told_city(store_url, tmp_path / "ledger")
+    await told.city.up()
+    yield told
+    await told.city.down()
+    told.town.store.close()
+
+
+@pytest.fixture
+async def marie(told):
+    """A citizen's pseudonym at the citizens' desk."""
+    (pseudonym,) = await told.city.link("Durand")
+    return pseudonym

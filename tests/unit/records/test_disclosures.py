@@ -2,81 +2,16 @@
 
 from datetime import UTC, datetime
 
-import pytest
-
-from passerelle.disclosed import LedgerEntries
 from passerelle_consent.ledger.prove import InclusionProof
-from passerelle_consent.ledger.publish import FolderPublisher
 from passerelle_consent.policy.agreements import Basis
-from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records.ports import Role
 from passerelle_consent.records.words import WORDS, What
-from passerelle_consent.wire import DecisionBatch, FlowUse, JournalType, encode_decisions
-from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
-from unit.policy import city as small
-from unit.records.fakes import START_MS, City, citizen, until
+from passerelle_consent.wire import JournalType
+from unit.ledger.fakes import SIGNER
+from unit.records.fakes import START_MS, citizen, until
 
-FLOWS = [
-    small.flow("tariff", "schools.tariff.v1", ["home@1", "income@1"], ["band"], ["hint"]),
-    small.flow("moves", "registry.moved.v1", ["home@1"], ["street"], ["phone"]),
-]
-AGREEMENTS = [
-    small.agreement("home", "6-1-a", {"registry.moved.v1": ["street", "phone"]}),
-    small.agreement("income", "6-1-e", {"tax.assessed.v1": ["income"]}, source="tax"),
-]
-BUNDLE = PolicyBundle.of(AGREEMENTS, FLOWS, small.CATALOGUE)
-USES = tuple(FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements) for f in FLOWS)
 AUDITOR = {"scope": "auditor", "department": "citizen-desk"}
-
-
-class Told:
-    """A city, its ledger, and a way for what the city journals into the ledger."""
-
-    def __init__(self, city, town):
-        self.city, self.town = city, town
-        self.journalled = 0
-        self.integrator = town.started()
-
-    def decide(self, pseudonym, *, flow=0, count=1, **kwargs):
-        ref = self.city.ref(pseudonym)
-        self.town.now_ms += 1000
-        records = [self.town.decision(subject=ref, flow=flow, **kwargs) for _ in range(count)]
-        batch = DecisionBatch(policy=BUNDLE.digest, flows=USES, decisions=tuple(records))
-        self.town.decisions.commit(0, *encode_decisions(batch))
-        self.integrate()
-        return [record.id.hex() for record in records]
-
-    def integrate(self):
-        sent = self.city.broker.of("consent.journal")
-        self.town.journal.commit(0, *(record.value for record in sent[self.journalled :]))
-        self.journalled = len(sent)
-        while (step := self.integrator.step()).full or step.decisions or step.journal:
-            pass
-
-    async def get(self, what, who, query="", **headers):
-        answer = await self.city.call("GET", f"/v1/subjects/me/{what}{query}", token=who, **headers)
-        assert answer.status_code == 200, answer.text
-        return answer
-
-
-@pytest.fixture
-async def told(store_url, tmp_path):
-    (tmp_path / "ledger").mkdir()
-    town = LedgerTown(tmp_path / "ledger", seed=3)
-    town.now_ms = START_MS
-    FolderPublisher(town.folder, SIGNER.verifier).write_key()
-    city = City(store_url, bundle=BUNDLE, ledger=LedgerEntries(town.url, MASTER, town.folder))
-    await city.up()
-    yield Told(city, town)
-    await city.down()
-    town.store.close()
-
-
-@pytest.fixture
-async def marie(told):
-    (pseudonym,) = await told.city.link("Durand")
-    return pseudonym
 
 
 def reads(city):
