@@ -55,7 +55,8 @@ def past_of(conn: sa.Connection, ref: SubjectRef) -> Past | None:
     first = _Left(
         at_ms=subject.linked_at_ms,
         settled_ms=subject.linked_at_ms + TELLING_MS_MAX,
-        standing=Standing(linked=True, revision=1),
+        # An emancipation moves the end of a minority to its own time: before that, it says the same.
+        standing=Standing(linked=True, revision=1, minor_until_ms=subject.minor_until_ms),
     )
     later = (
         _Left(at_ms=row.at_ms, settled_ms=row.acknowledged_at_ms, standing=decode_standing(row.standing))

@@ -422,7 +422,9 @@ HISTORY: sa.Select[Any] = (
     .order_by(changes.c.revision.desc())
     .limit(sa.bindparam("limit"))
 )
-FIRST_STANDING: sa.Select[Any] = sa.select(subjects.c.linked_at_ms).where(subjects.c.ref == sa.bindparam("ref"))
+FIRST_STANDING: sa.Select[Any] = sa.select(subjects.c.linked_at_ms, subjects.c.minor_until_ms).where(
+    subjects.c.ref == sa.bindparam("ref")
+)
 STANDINGS_LEFT: sa.Select[Any] = (
     sa.select(changes.c.at_ms, changes.c.acknowledged_at_ms, changes.c.standing)
     .where(changes.c.ref == sa.bindparam("ref"), changes.c.standing.is_not(None))

@@ -24,6 +24,9 @@ class What(StrEnum):
     DISCLOSURES = "disclosures"
     READERS = "readers"
     PROOF = "proof"
+    GUARDIANS = "guardians"
+    WARDS = "wards"
+    NOTICES = "notices"
 
 
 WORDS: Mapping[StrEnum, Said] = {
@@ -77,5 +80,8 @@ WORDS: Mapping[StrEnum, Said] = {
     What.DISCLOSURES: Said("Les transmissions de vos données", "The disclosures of your data"),
     What.READERS: Said("Qui a consulté vos données", "Who looked at your data"),
     What.PROOF: Said("La preuve d’une décision", "The proof of a decision"),
+    What.GUARDIANS: Said("Qui vous représente", "Who speaks for you"),
+    What.WARDS: Said("Qui vous représentez", "Whom you speak for"),
+    What.NOTICES: Said("Les messages que vous avez reçus", "The notices that you were sent"),
 }
 """Complete over these sets: a test holds it to them."""

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from passerelle_consent.ledger.prove import InclusionProof
 from passerelle_consent.policy.agreements import Basis
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.records.ports import Role
+from passerelle_consent.records.http.access import RULES
+from passerelle_consent.records.ports import PERSONAL, Role
 from passerelle_consent.records.words import WORDS, What
 from passerelle_consent.wire import JournalType
 from unit.ledger.fakes import SIGNER
@@ -146,6 +149,41 @@ async def test_a_ledger_that_is_not_there_is_a_503(told, marie, tmp_path):
     (tmp_path / "ledger" / "ledger.sqlite").rename(tmp_path / "away")
     answer = await told.city.call("GET", "/v1/subjects/me/disclosures", token=citizen(marie))
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "ledger-unavailable")
+
+
+async def test_a_guardian_of_record_reads_and_is_seen_to(told, marie):
+    (curator,) = await told.city.link("Petit")
+    told.decide(marie)
+    path, who = f"/v1/subjects/{marie}/disclosures", citizen(curator, "citizen guardian")
+    assert (await told.city.call("GET", path, token=who)).json()["type"].endswith(":not-guardian")
+    assert reads(told.city) == []
+    evidence = {"evidence": "TJ-2025/7", "valid_from": "2025-06-01T00:00:00Z"}
+    appointed = {"guardian": curator, "relation": "curator", **evidence}
+    officer = {"scope": "officer", "department": "citizen-desk"}
+    answer = await told.city.call("POST", f"/v1/subjects/{marie}/guardians", appointed, officer)
+    assert answer.status_code in (200, 202), answer.text
+    assert len((await told.city.call("GET", path, token=who)).json()["disclosures"]) == 1
+    await until(lambda: reads(told.city))
+    assert [(r.reader, r.what, r.subject) for r in reads(told.city)] == [
+        ("guardian", "disclosures", told.city.ref(marie))
+    ]
+
+
+ABOUT_SOMEBODY = sorted(path for method, path in RULES if method == "GET" and "{pseudonym}" in path)
+
+
+@pytest.mark.parametrize("template", ABOUT_SOMEBODY)
+async def test_whatever_an_office_reads_about_somebody_is_one_entry(told, marie, template):
+    """From the table of rules, so that a new route that tells nobody is found."""
+    path = template.format(pseudonym=marie, decision="0" * 32)
+    for role in RULES["GET", template] - PERSONAL:
+        before = len(reads(told.city))
+        who = {"scope": role.value, "department": "citizen-desk"}
+        assert (await told.city.call("GET", path, token=who, mandate="M-1")).status_code in (200, 404)
+        await until(lambda before=before: len(reads(told.city)) > before)
+        assert len(reads(told.city)) == before + 1
+        last = reads(told.city)[-1]
+        assert (last.subject, last.reader, last.department) == (told.city.ref(marie), role.value, "citizen-desk")
 
 
 def test_every_code_has_its_words():

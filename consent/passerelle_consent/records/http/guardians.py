@@ -11,8 +11,17 @@ from passerelle_consent.records import guardians
 from passerelle_consent.records.guardians import Appointment, Recorded
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, maybe_rfc3339, rfc3339
-from passerelle_consent.records.http.calls import Call, PseudonymPath, called, department_of, records_of, subject_of
+from passerelle_consent.records.http.calls import (
+    Call,
+    PseudonymPath,
+    called,
+    department_of,
+    reading_of,
+    records_of,
+    subject_of,
+)
 from passerelle_consent.records.ports import Pseudonym
+from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -130,7 +139,7 @@ async def of_subject(
     """Return who speaks, or spoke, for a subject."""
     records, subject = records_of(request), subject_of(request)
     now_ms = records.now_ms()
-    await records.standing(subject.ref, guardian=subject.guardian)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.GUARDIANS))
     recorded = await records.read(partial(guardians.of_subject, ref=subject.ref))
     known = records.register.pseudonyms(department_of(request), [r.guardian for r in recorded])
     shown = [GuardianshipOut.of(r, p, now_ms) for r, p in zip(recorded, known, strict=True)]
@@ -144,7 +153,7 @@ async def wards(
 ) -> WardsOut:
     """Return for whom a citizen speaks now."""
     records, subject = records_of(request), subject_of(request)
-    await records.standing(subject.ref, guardian=subject.guardian)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.WARDS))
     held = await records.read(partial(guardians.wards_of, guardian=subject.ref, now_ms=records.now_ms()))
     known = records.register.pseudonyms(department_of(request), [recorded.ref for recorded in held])
     return WardsOut(wards=[WardOut.of(recorded, p) for recorded, p in zip(held, known, strict=True)])

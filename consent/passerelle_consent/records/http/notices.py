@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from passerelle_consent.records import notices
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import Hex16, maybe_rfc3339, rfc3339
-from passerelle_consent.records.http.calls import PseudonymPath, records_of, subject_of
+from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.notices import Notice
+from passerelle_consent.records.words import What
 from passerelle_schemas.catalogue import Text
 
 router = APIRouter(route_class=GuardedRoute)
@@ -59,7 +60,7 @@ async def newest(
 ) -> NoticesOut:
     """List what the citizen was told."""
     records, subject = records_of(request), subject_of(request)
-    await records.standing(subject.ref, guardian=subject.guardian)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.NOTICES))
     at_ms, last = page.after(int, str) or (NEWEST, "")
     script = partial(notices.newest, ref=subject.ref, before=(at_ms, bytes.fromhex(last)), limit=page.rows)
     shown = page.cut(await records.read(script), lambda notice: (notice.at_ms, notice.id.hex()))
