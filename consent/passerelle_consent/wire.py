@@ -7,14 +7,16 @@ they need no registry. Parsers refuse what they do not know (`BadRecord`); they 
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import fastavro
 
 from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.policy.scan import COUNT_BYTES, INSTANT_BYTES, OWN_AT, REVISION_BYTES
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_schemas.faults import Fault
 
@@ -243,26 +245,25 @@ def _fixed(name: str, size: int) -> dict[str, Any]:
     return {"type": "fixed", "name": name, "size": size}
 
 
-_STANDING = fastavro.parse_schema(
+# What a standing says, turns by their place: `policy.scan` tells what stands around it, and knows this layout.
+_SAID = fastavro.parse_schema(
     _record(
-        "Standing",
+        "Said",
         linked="boolean",
-        revision="long",
+        protection=_nullable(_enum("Protection", Protection)),
+        minor_until=_nullable("int"),
+        restricted_since_ms=_nullable("long"),
+        overrides=_array(_record("Override", recipient="string", until="int")),
         stances=_array(
             _record(
                 "Stance",
                 agreement="string",
                 state=_enum("State", State),
                 notice=_nullable("int"),
-                at_ms="long",
-                until_ms=_nullable("long"),
+                until=_nullable("int"),
                 by=_enum("Actor", Actor),
             )
         ),
-        restricted_since_ms=_nullable("long"),
-        overrides=_array(_record("Override", recipient="string", until_ms="long")),
-        minor_until_ms=_nullable("long"),
-        protection=_nullable(_enum("Protection", Protection)),
     )
 )
 _ORIGIN = _record("Origin", rule="string", topic="string", partition="int", offset="long", n="int")
@@ -323,13 +324,16 @@ def _encode(schema: Any, value: Mapping[str, Any], version: bytes = VERSION) -> 
 def _decode(schema: Any, value: bytes, what: str, version: bytes = VERSION) -> dict[str, Any]:
     if value[:1] != version:
         raise BadRecord(f"{what}: unknown version byte")
-    source = io.BytesIO(value)
-    source.seek(1)
+    return _read(schema, value[1:], what)
+
+
+def _read(schema: Any, body: bytes, what: str) -> dict[str, Any]:
+    source = io.BytesIO(body)
     try:
         read: dict[str, Any] = fastavro.schemaless_reader(source, schema, None)  # type: ignore[assignment]
     except Exception as exc:  # noqa: BLE001 - fastavro raises whatever the bytes provoke
         raise BadRecord(f"{what}: {type(exc).__name__}") from None
-    if source.tell() != len(value):
+    if source.tell() != len(body):
         raise BadRecord(f"{what}: bytes after the body")
     return read
 
@@ -344,52 +348,91 @@ _REASON_SYMBOL = {r: s for s, r in _REASON.items()}
 
 
 def encode_standing(standing: Standing) -> bytes:
-    """Value of `consent` under a subject ref."""
-    return _encode(
-        _STANDING,
-        {
-            "linked": standing.linked,
-            "revision": standing.revision,
-            "stances": [
-                {
-                    "agreement": s.agreement,
-                    "state": _symbol(s.state),
-                    "notice": s.notice,
-                    "at_ms": s.at_ms,
-                    "until_ms": s.until_ms,
-                    "by": _symbol(s.by),
-                }
-                for s in standing.stances.values()
-            ],
-            "restricted_since_ms": standing.restricted_since_ms,
-            "overrides": [{"recipient": o.recipient, "until_ms": o.until_ms} for o in standing.overrides],
-            "minor_until_ms": standing.minor_until_ms,
-            "protection": None if standing.protection is None else _symbol(standing.protection),
-        },
-    )
+    """Value of `consent` under a subject ref. Instants are milliseconds of 1970 or later, below 2^48."""
+    turns = _turns(standing)
+    places: dict[int | None, int] = {turn: place for place, turn in enumerate(turns)}
+    instants = (*turns, *(s.at_ms for s in standing.stances.values()))
+    counts = (len(turns), len(standing.stances))
+    out = io.BytesIO()
+    out.write(VERSION + standing.revision.to_bytes(REVISION_BYTES))
+    out.write(b"".join([instant.to_bytes(INSTANT_BYTES) for instant in instants]))
+    fastavro.schemaless_writer(out, _SAID, _plain_said(standing, places))
+    out.write(b"".join([count.to_bytes(COUNT_BYTES) for count in counts]))
+    return out.getvalue()
+
+
+def _turns(standing: Standing) -> list[int]:
+    """The instants at which it changes by itself, ascending."""
+    ends = {stance.until_ms for stance in standing.stances.values()} | {o.until_ms for o in standing.overrides}
+    return sorted(turn for turn in {*ends, standing.minor_until_ms} if turn is not None)
+
+
+def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[str, Any]:
+    return {
+        "linked": standing.linked,
+        "protection": None if standing.protection is None else _symbol(standing.protection),
+        "minor_until": places.get(standing.minor_until_ms),
+        "restricted_since_ms": standing.restricted_since_ms,
+        "overrides": [{"recipient": o.recipient, "until": places[o.until_ms]} for o in standing.overrides],
+        "stances": [
+            {
+                "agreement": s.agreement,
+                "state": _symbol(s.state),
+                "notice": s.notice,
+                "until": places.get(s.until_ms),
+                "by": _symbol(s.by),
+            }
+            for s in standing.stances.values()
+        ],
+    }
 
 
 def decode_standing(value: bytes) -> Standing:
     """Raises `BadRecord`."""
-    read = _decode(_STANDING, value, "standing")
+    if value[:1] != VERSION or len(value) < OWN_AT + 2 * COUNT_BYTES:
+        raise BadRecord("standing: unknown version byte, or too short")
+    body_end = len(value) - 2 * COUNT_BYTES
+    counts = (int.from_bytes(value[body_end:][:COUNT_BYTES]), int.from_bytes(value[-COUNT_BYTES:]))
+    body_at = OWN_AT + INSTANT_BYTES * sum(counts)
+    read = _read(_SAID, value[body_at:body_end], "standing")
+    starts = range(OWN_AT, body_at, INSTANT_BYTES)
+    instants = [int.from_bytes(value[at : at + INSTANT_BYTES]) for at in starts]
+    turns, said_at = instants[: counts[0]], instants[counts[0] :]
+    if len(read["stances"]) != len(said_at) or any(a >= b for a, b in pairwise(turns)):
+        raise BadRecord("standing: its counts or its turns are not what they should be")
+    try:
+        return _standing(read, turns, said_at, revision=int.from_bytes(value[1:OWN_AT]))
+    except IndexError:
+        raise BadRecord("standing: a turn that it does not have") from None
+
+
+def _standing(read: Mapping[str, Any], turns: Sequence[int], said_at: Iterable[int], *, revision: int) -> Standing:
+    """Raises `IndexError`."""
+
+    def turn(place: int | None) -> int | None:
+        if place is not None and place < 0:
+            raise IndexError
+        return None if place is None else turns[place]
+
     stances = (
         Stance(
             agreement=s["agreement"],
             state=_STATE[s["state"]],
             notice=s["notice"],
-            at_ms=s["at_ms"],
-            until_ms=s["until_ms"],
+            at_ms=at_ms,
+            until_ms=turn(s["until"]),
             by=_ACTOR[s["by"]],
         )
-        for s in read["stances"]
+        for s, at_ms in zip(read["stances"], said_at, strict=True)
     )
+    overrides = (Override(recipient=o["recipient"], until_ms=turn(o["until"]) or 0) for o in read["overrides"])
     return Standing(
         linked=read["linked"],
-        revision=read["revision"],
+        revision=revision,
         stances={s.agreement: s for s in stances},
         restricted_since_ms=read["restricted_since_ms"],
-        overrides=tuple(Override(**o) for o in read["overrides"]),
-        minor_until_ms=read["minor_until_ms"],
+        overrides=tuple(overrides),
+        minor_until_ms=turn(read["minor_until"]),
         protection=None if read["protection"] is None else _PROTECTION[read["protection"]],
     )
 

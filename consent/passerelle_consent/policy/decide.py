@@ -150,6 +150,8 @@ class CompiledFlow:
     required: tuple[str, ...]
     optional: tuple[str, ...]
     terms: tuple[CompiledAgreement, ...]
+    about: frozenset[str]
+    """The ids of its agreements."""
     needs: Mapping[str, tuple[int, ...]]
 
     def span_ms(self, now_ms: int) -> tuple[int, int]:
@@ -177,6 +179,7 @@ class CompiledFlow:
 FORMS_HELD = 65_536
 """Forms for which a flow remembers its decision: some 8 MB a flow when full; then it begins anew."""
 _ALWAYS_MS = -(2**63)
+_NOTHING: frozenset[str] = frozenset()
 _UNKNOWN_FLOW = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_FLOW)
 _UNKNOWN_SUBJECT = Decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_SUBJECT)
 
@@ -207,6 +210,11 @@ class DecisionTable:
     def flow(self, flow_id: str) -> CompiledFlow | None:
         """Return the flow, or None when the policy has none of that name."""
         return self._flows.get(flow_id)
+
+    def about(self, flow_id: str) -> frozenset[str]:
+        """Return the ids of the agreements about which a standing must tell; none for a flow that is unknown."""
+        flow = self._flows.get(flow_id)
+        return _NOTHING if flow is None else flow.about
 
     def decide(self, flow_id: str, standing: Form | Standing, now_ms: int) -> Decision:
         """Decide for the subject with this standing at this instant (epoch milliseconds).
@@ -275,5 +283,6 @@ def _compile(flow: Flow, agreements: Mapping[str, Agreement], catalogue: Catalog
         required=flow.required,
         optional=flow.optional,
         terms=tuple(map(CompiledAgreement.of, used)),
+        about=frozenset(a.id for a in used),
         needs=needs,
     )

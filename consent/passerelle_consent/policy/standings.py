@@ -1,36 +1,54 @@
 """The standings of many subjects in little memory, ready to be decided on. Pure.
 
 A million standings do not fit as objects, and few things in them decide: under which state and notice each agreement
-stands, and when a consent ends. So a record of `consent` is scanned, not parsed, and kept as one short `bytes`. What
-decides at an instant is a `Form`, shared by all who stand alike. Why so: decisions/0001-forms.md.
+stands, who the subject is, and when that turns. So a record of `consent` is scanned, not parsed, and kept as one short
+`bytes`. What decides at an instant about a flow's agreements is a `Form`, shared by all who stand alike in these. Why
+so: decisions/0001-forms.md.
 
-A minor, a protected adult, and a subject under a restriction or an override keep a whole `Standing`.
+A subject under a restriction or an override is rare, and keeps a whole `Standing`.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from struct import Struct
+from typing import NamedTuple
 
-from passerelle_consent.policy.scan import read_head, read_long, scan
+from passerelle_consent.policy.scan import (
+    COUNT_BYTES,
+    INSTANT_BYTES,
+    OWN_AT,
+    REVISION_BYTES,
+    STANCES_MAX,
+    TURNS_MAX,
+    Person,
+    Said,
+    read,
+    scan,
+)
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Stance, Standing, State
 
-FORMS_KEPT = 65_536
-"""Forms remembered at once: some 40 MB when full. Citizens stand alike by the thousand; beyond the bound all forms are
-forgotten and made again as they are met, at some microseconds each."""
-ENTRIES_KEPT = 32_768
-"""Entries shared at once among the subjects who said the same."""
+SLICES_KEPT = 8_192
+"""Shared slices that are known by heart at once, some 3 MB when full; any other is scanned."""
+CODES_MAX = 65_536
+"""Stances with a code of two bytes. They grow with the agreements, states and notices that were ever said; a standing
+with one beyond is kept whole."""
+VIEWS_KEPT = 1_024
+"""Sets of agreements with their forms: one for each flow of the policies in force."""
+FORMS_KEPT = 8_192
+"""Forms remembered at once for a set of agreements: some 8 MB when full. They are few, since a flow has few agreements;
+beyond the bound they are forgotten and made again as they are met, at some microseconds each."""
+ENDS_KEPT = 8_192
+"""Ends of entries whose form is known by heart at once, for a set of agreements: 1 MB when full. Citizens stand alike
+by the thousand; who does not costs a microsecond more."""
 
 NEVER_MS = 2**63 - 1
 _ENDED_MS = 0
-"""`until_ms` of a consent that is over, in a form: it is over at any instant."""
+"""`until_ms` of what is over, in a form: it is over at any instant."""
 CONSENTED = frozenset({State.GIVEN, State.RENEWED})
 
-# An entry: the first instant at which a consent ends, the revision, the number of stances; then a code for each stance;
-# then, unless every consent ends at that first instant, the end of each stance.
-_HEAD = Struct("<qQH")
-_CODE = Struct("<I")
-_END = Struct("<q")
-_CODES_AT = _HEAD.size
+# An entry: the revision and the turns as the record has them; the person's code, in one byte, for persons differ in
+# little; a code of two bytes for each stance; the number of turns.
+_OWN_AT = REVISION_BYTES
+_SECOND_AT = _OWN_AT + INSTANT_BYTES
 
 
 class Form:
@@ -43,26 +61,34 @@ class Form:
         self.standing = standing
 
 
+class _View(NamedTuple):
+    """What is seen of an entry by who asks about some agreements only."""
+
+    codes: frozenset[int]
+    forms: dict[tuple[frozenset[int], int, int], Form]
+    """By the codes about these agreements, the person's code, and how many turns have passed."""
+    by_heart: dict[tuple[bytes, int], Form]
+    """By all that an entry says but for its revision and turns, and how many of these have passed."""
+
+
 class Standings:
-    """Subject ref → standing, as the records of `consent` tell it. Of one thread."""
+    """Subject ref (16 bytes) → standing, as the records of `consent` tell it. Of one thread."""
 
     def __init__(self, decode: Callable[[bytes], Standing]) -> None:
         """``decode`` reads any record, and refuses what is none; what the scan cannot tell is left to it."""
         self._decode = decode
-        self._entries: dict[bytes, bytes | Standing] = {}
-        self._shared: dict[bytes, bytes] = {}
-        # By the codes; where consents are over, by these too.
-        self._forms: dict[bytes | tuple[bytes, bytes], Form] = {}
-        # These three grow with the agreements, states and notices that were ever said together: policy bounds them.
-        self._heads: dict[bytes, bytes] = {}
-        self._consents: dict[bytes, bool] = {}
-        self._said: list[tuple[Stance, Stance]] = []
+        # By the ref as a number: 16 bytes less for each subject than as `bytes`.
+        self._entries: dict[int, bytes | Standing] = {}
+        self._slices: dict[bytes, bytes] = {}
+        self._book = _Codes()
+        self._views: dict[frozenset[str], _View] = {}
+        self._now_ms, self._now = 0, bytes(INSTANT_BYTES)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, ref: object) -> bool:
-        return ref in self._entries
+    def __contains__(self, ref: bytes) -> bool:
+        return int.from_bytes(ref) in self._entries
 
     def put(self, ref: bytes, value: bytes) -> bool:
         """Take in a record. Returns whether it is newer than what was known; one that is older changes nothing.
@@ -70,115 +96,186 @@ class Standings:
         A relay that repeats itself may write an old standing after a newer one: the revision tells. Raises what
         ``decode`` raises, and then changes nothing.
         """
-        entry = self._scanned(value) or self._decode(value)
-        known = self._entries.get(ref)
-        if known is None:
-            self._entries[ref] = entry
+        entry = self._packed(value) or self._decode(value)
+        number = int.from_bytes(ref)
+        known = self._entries.setdefault(number, entry)
+        if known is entry:
             return True
-        step = _revision(entry) - _revision(known)
-        if step >= 0:
-            self._entries[ref] = entry
-        return step > 0
+        before, after = _revision(known), _revision(entry)
+        if after >= before:
+            self._entries[number] = entry
+        return after > before
 
     def keep(self, ref: bytes, standing: Standing) -> None:
         """Hold a whole standing, whatever was known."""
-        self._entries[ref] = standing
+        self._entries[int.from_bytes(ref)] = standing
 
     def erase(self, ref: bytes, revision: int) -> bool:
         """Forget what the subject said (GDPR Art. 17), but not how far: no older record brings it back until `drop`.
 
         Returns whether this is newer than what was known; what is older changes nothing.
         """
-        known = self._entries.get(ref)
-        if known is not None and _revision(known) >= revision:
+        erased = Standing(linked=False, revision=revision)
+        number = int.from_bytes(ref)
+        known = self._entries.get(number)
+        if known is not None and _revision(known) >= _revision(erased):
             return False
-        self._entries[ref] = Standing(linked=False, revision=revision)
+        self._entries[number] = erased
         return True
 
     def drop(self, ref: bytes) -> None:
         """Forget that there was such a subject."""
-        self._entries.pop(ref, None)
+        self._entries.pop(int.from_bytes(ref), None)
 
-    def at(self, ref: bytes, now_ms: int) -> Form | Standing:
-        """Return what decides about the subject at this instant (epoch milliseconds); `UNKNOWN_SUBJECT` for none."""
-        entry = self._entries.get(ref)
-        if entry is None:
-            return UNKNOWN_SUBJECT
+    def at(self, ref: bytes, now_ms: int, about: frozenset[str]) -> Form | Standing:
+        """Return what decides at this instant (epoch milliseconds) about these agreements, named by their ids.
+
+        `UNKNOWN_SUBJECT` for none; a whole `Standing` says more than was asked.
+        """
+        entry = self._entries.get(int.from_bytes(ref))
         if type(entry) is not bytes:
-            return entry  # type: ignore[return-value]
-        until_ms, _, count = _HEAD.unpack_from(entry)
-        codes = entry[_CODES_AT : _CODES_AT + 4 * count]
-        which = codes if now_ms < until_ms else (codes, self._ended(entry, codes, now_ms))
-        form = self._forms.get(which)
-        return self._form(which) if form is None else form
+            return entry or UNKNOWN_SUBJECT  # type: ignore[return-value] # mypy does not narrow by type()
+        turns, passed = entry[-1], 0
+        if turns:
+            if now_ms != self._now_ms:
+                self._now_ms, self._now = now_ms, now_ms.to_bytes(INSTANT_BYTES)
+            if entry[_OWN_AT:_SECOND_AT] <= self._now:
+                passed = _passed(entry, turns, self._now)
+        which = entry[_OWN_AT + INSTANT_BYTES * turns :], passed
+        view = self._views.get(about) or self._view(about)
+        return view.by_heart.get(which) or self._alike(view, which)
 
-    def _ended(self, entry: bytes, codes: bytes, now_ms: int) -> bytes:
-        """One byte for each stance: 1 where a consent is over."""
-        ends = [end for (end,) in _END.iter_unpack(entry[_CODES_AT + len(codes) :])]
-        consents = [self._consents[code] for code in _split(codes)]
-        if not ends:
-            return bytes(consents)
-        return bytes(consent and now_ms >= end for consent, end in zip(consents, ends, strict=True))
+    def _view(self, about: frozenset[str]) -> _View:
+        if len(self._views) >= VIEWS_KEPT:
+            self._views.clear()
+        codes = frozenset(code for code, said in enumerate(self._book.said) if said.agreement in about)
+        view = self._views[about] = _View(codes, {}, {})
+        return view
 
-    def _form(self, which: bytes | tuple[bytes, bytes]) -> Form:
-        codes, ended = which if isinstance(which, tuple) else (which, bytes(len(which)))
-        stances = [self._said[code][over] for (code,), over in zip(_CODE.iter_unpack(codes), ended, strict=False)]
-        if len(self._forms) >= FORMS_KEPT:
-            self._forms.clear()
-        form = self._forms[which] = Form(Standing(linked=True, stances={s.agreement: s for s in stances}))
+    def _alike(self, view: _View, which: tuple[bytes, int]) -> Form:
+        """Return the form of all who said the same about these agreements."""
+        end, passed = which
+        said = _SAID[(len(end) - 2) // 2](end, 1)
+        key = view.codes.intersection(said), end[0], passed
+        form = view.forms.get(key) or self._form(view, key)
+        if len(view.by_heart) >= ENDS_KEPT:
+            view.by_heart.clear()
+        view.by_heart[which] = form
         return form
 
-    def _scanned(self, value: bytes) -> bytes | None:
-        """Pack a record; None when it takes the full parser."""
-        scanned = scan(value)
-        if scanned is None:
-            return None
-        written, heads, ends = scanned
-        revision = read_long(written)
-        try:
-            packed = [self._heads[head] for head in heads]
-        except KeyError:
-            return self._scanned(value) if self._learn(heads) else None
-        if revision < 0:
-            return None
-        if any(ends):
-            return self._ending(revision, packed, ends)
-        entry = _HEAD.pack(NEVER_MS, revision, len(packed)) + b"".join(packed)
-        if len(self._shared) >= ENTRIES_KEPT:
-            self._shared.clear()
-        return self._shared.setdefault(entry, entry)
+    def _form(self, view: _View, key: tuple[frozenset[int], int, int]) -> Form:
+        if len(view.forms) >= FORMS_KEPT:
+            view.forms.clear()
+        codes, person, passed = key
+        said = [self._book.said[code] for code in codes]
+        form = view.forms[key] = Form(_standing(self._book.persons[person], said, passed))
+        return form
 
-    def _learn(self, heads: tuple[bytes, ...]) -> bool:
-        """Give each head a code. False when one is not what it seemed."""
-        for head in heads:
-            if head in self._heads:
-                continue
-            said = read_head(head)
-            if said is None:
+    def _packed(self, value: bytes) -> bytes | None:
+        """Pack a record; None when it takes the full parser."""
+        try:
+            turns, stances, version = value[-1 - COUNT_BYTES], value[-1], value[0]
+        except IndexError:
+            return None
+        own_end = OWN_AT + INSTANT_BYTES * turns
+        shared = value[own_end + INSTANT_BYTES * stances :]
+        tail = self._slices.get(shared) or self._learn(shared, turns)
+        if tail is None or version != 1 or (turns > 1 and not _ascend(value, own_end)):
+            return None
+        return value[1:own_end] + tail
+
+    def _learn(self, shared: bytes, turns: int) -> bytes | None:
+        """Put the slice into codes. None when it is not usual, or too much is known already."""
+        parts = scan(shared) if turns <= TURNS_MAX else None
+        if parts is None:
+            return None
+        known = len(self._book.said)
+        tail = self._book.encode(parts, turns)
+        if len(self._book.said) > known:
+            self._views.clear()  # they do not know the new codes
+        if tail is None:
+            return None
+        if len(self._slices) >= SLICES_KEPT:
+            self._slices.clear()
+        self._slices[shared] = tail
+        return tail
+
+
+class _Codes:
+    """Parts of slices and their codes."""
+
+    def __init__(self) -> None:
+        self.persons: list[Person] = []
+        self.said: list[Said] = []
+        self._numbers: dict[Person | Said, int] = {}
+        # Part → code, for each number of turns: a part that names a turn beyond is none.
+        self._known: list[dict[bytes, int]] = [{} for _ in range(TURNS_MAX + 1)]
+
+    def encode(self, parts: list[bytes], turns: int) -> bytes | None:
+        """Return the end of an entry; None when a part is not what it seemed, or an agreement comes twice."""
+        known = self._known[turns]
+        try:
+            person, *said = [known[part] for part in parts]
+        except KeyError:
+            return self.encode(parts, turns) if all(self._number(p, turns) for p in parts) else None
+        if len({self.said[code].agreement for code in said}) < len(said):
+            return None
+        return b"%c%b%c" % (person, _PACK[len(said)](*said), turns)
+
+    def _number(self, part: bytes, turns: int) -> bool:
+        """Give the part a code. False when it is not what it seemed, or names a turn that there is not."""
+        meant = read(part)
+        if meant is None or (meant.turn is not None and meant.turn >= turns):
+            return False
+        if meant not in self._numbers:
+            if len(self.said) >= CODES_MAX:
                 return False
-            code = self._heads[head] = _CODE.pack(len(self._said))
-            consent = self._consents[code] = said.state in CONSENTED
-            stands = Stance(agreement=said.agreement, state=said.state, notice=said.notice, at_ms=0)
-            self._said.append((stands, replace(stands, until_ms=_ENDED_MS) if consent else stands))
+            self._numbers[meant] = len(self.persons if isinstance(meant, Person) else self.said)
+            if isinstance(meant, Person):
+                self.persons.append(meant)
+            else:
+                self.said.append(meant)
+        self._known[turns][part] = self._numbers[meant]
         return True
 
-    def _ending(self, revision: int, codes: list[bytes], ends: tuple[bytes | None, ...]) -> bytes:
-        """Pack what ends. Only a consent's end decides."""
-        ends_ms = [
-            (read_long(end) if end else NEVER_MS) if self._consents[code] else None
-            for code, end in zip(codes, ends, strict=True)
-        ]
-        different = {end for end in ends_ms if end is not None}
-        until_ms = min(different, default=NEVER_MS)
-        entry = _HEAD.pack(until_ms, revision, len(codes)) + b"".join(codes)
-        if len(different) <= 1:
-            return entry
-        return entry + b"".join(_END.pack(NEVER_MS if end is None else end) for end in ends_ms)
+
+_STRUCTS = [Struct(f"<{count}H") for count in range(STANCES_MAX + 1)]
+_PACK, _SAID = [s.pack for s in _STRUCTS], [s.unpack_from for s in _STRUCTS]
 
 
-def _split(codes: bytes) -> list[bytes]:
-    return [codes[at : at + _CODE.size] for at in range(0, len(codes), _CODE.size)]
+def _standing(person: Person, stances: Iterable[Said], passed: int) -> Standing:
+    """What is said when so many turns have passed."""
+    said = (
+        Stance(
+            agreement=s.agreement,
+            state=s.state,
+            notice=s.notice,
+            at_ms=0,
+            until_ms=_ENDED_MS if s.turn is not None and s.turn < passed else None,
+        )
+        for s in stances
+    )
+    return Standing(
+        linked=True,
+        stances={s.agreement: s for s in said},
+        minor_until_ms=NEVER_MS if person.turn is not None and person.turn >= passed else None,
+        protection=person.protection,
+    )
 
 
-def _revision(entry: bytes | Standing) -> int:
-    return _HEAD.unpack_from(entry)[1] if isinstance(entry, bytes) else entry.revision
+def _passed(entry: bytes, turns: int, now: bytes) -> int:
+    """How many turns have come: they ascend, and bytes compare as the instants do."""
+    passed, at = 0, _OWN_AT
+    while passed < turns and entry[at : at + INSTANT_BYTES] <= now:
+        passed, at = passed + 1, at + INSTANT_BYTES
+    return passed
+
+
+def _ascend(value: bytes, own_end: int) -> bool:
+    """Whether the turns do. Bytes compare as the instants do."""
+    size = INSTANT_BYTES
+    return all(value[at : at + size] < value[at + size : at + 2 * size] for at in range(OWN_AT, own_end - size, size))
+
+
+def _revision(entry: bytes | Standing) -> bytes:
+    return entry[:REVISION_BYTES] if isinstance(entry, bytes) else entry.revision.to_bytes(REVISION_BYTES)

@@ -172,7 +172,7 @@ class _Batch:
         plan = policy.plans.get(proposal.flow)
         if plan is not None:
             _check_value(plan, policy, proposal, value)
-        standing = self._grounds.standings.at(ref, self._now_ms)
+        standing = self._grounds.standings.at(ref, self._now_ms, policy.table.about(proposal.flow))
         decision = policy.table.decide(proposal.flow, standing, self._now_ms)
         if plan is not None and decision.withheld:
             value = _withhold(plan, value, decision.withheld)

@@ -19,6 +19,7 @@ from unit.gate.town import ANN, BUNDLE, POLICY, RECIPIENTS
 from unit.policy.city import NOW_MS, stance, standing
 
 PACKED = BUNDLE.pack()
+PHONE = frozenset({"phone"})
 GIVEN = encode_standing(standing(stance("phone", "given")))
 WITHDRAWN = encode_standing(standing(stance("phone", "withdrawn")))
 
@@ -29,7 +30,7 @@ def state():
 
 
 def said(state):
-    return state.standings.at(ANN, NOW_MS).standing.stances["phone"].state
+    return state.standings.at(ANN, NOW_MS, PHONE).standing.stances["phone"].state
 
 
 def test_without_a_policy_a_task_is_held(state):
@@ -65,7 +66,7 @@ def test_a_subject_linked_anew_begins_again(state):
     state.apply_consent(0, ANN, encode_standing(standing(stance("phone", "given"), revision=4)))
     state.apply_consent(1, ANN, None)
     state.apply_consent(2, ANN, encode_standing(standing(revision=1)))
-    assert state.standings.at(ANN, NOW_MS).standing.stances == {}
+    assert state.standings.at(ANN, NOW_MS, PHONE).standing.stances == {}
 
 
 def test_a_duplicate_does_not_stand_in_for_what_could_not_be_read(state):
@@ -94,10 +95,10 @@ def test_a_standing_that_is_sent_again_does_not_bring_an_erased_subject_back(sta
     state.apply_consent(0, ANN, given)
     state.apply_consent(1, ANN, erasure())
     state.apply_consent(2, ANN, given)
-    assert not state.standings.at(ANN, NOW_MS).linked
+    assert not state.standings.at(ANN, NOW_MS, PHONE).linked
     state.apply_consent(3, ANN, None)
     state.apply_consent(4, ANN, encode_standing(standing(revision=1)))
-    assert state.standings.at(ANN, NOW_MS).standing.linked
+    assert state.standings.at(ANN, NOW_MS, PHONE).standing.linked
 
 
 def test_recipients_are_told_of_an_erasure_once(state):

@@ -88,7 +88,7 @@ def compare(text=TEXT, *, examples=300, find=False):
         kept.put(ANN, encode_standing(standing))
         for now_ms in times:
             expected = oracle.ask(standing, now_ms)
-            for form in (standing, kept.at(ANN, now_ms)):
+            for form in (standing, kept.at(ANN, now_ms, table.about("f"))):
                 decision = table.decide("f", form, now_ms)
                 assert Opinion(decision.verdict is not Verdict.DENY, decision.withheld) == expected
                 assert (decision.reason is Reason.VALID_BASIS) is (decision.verdict is Verdict.PERMIT)

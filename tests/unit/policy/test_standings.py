@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from passerelle_consent.policy import standings as module
 from passerelle_consent.policy.decide import Reason, compile_table
-from passerelle_consent.policy.scan import scan
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Actor, Override, Protection, Stance, Standing, State
 from passerelle_consent.policy.standings import Form, Standings
 from passerelle_consent.wire import BadRecord, decode_standing, encode_standing
@@ -27,8 +26,9 @@ TABLE = compile_table(
     CATALOGUE,
     digest=bytes(32),
 )
+ABOUT = TABLE.about("f")
 DAY_MS = 86_400_000
-times = st.integers(NOW_MS - 2 * DAY_MS, NOW_MS + 2 * DAY_MS) | st.sampled_from([0, 1, 2**62])
+times = st.integers(NOW_MS - 2 * DAY_MS, NOW_MS + 2 * DAY_MS) | st.sampled_from([0, 1, 2**48 - 1])
 stances = st.builds(
     Stance,
     agreement=st.sampled_from(NAMES) | st.sampled_from(["other-9", "a" * 70, "Ünusual"]),
@@ -41,7 +41,7 @@ stances = st.builds(
 whole = st.builds(
     Standing,
     linked=st.booleans() | st.just(True),  # noqa: FBT003 - a value
-    revision=st.integers(0, 2**62),
+    revision=st.integers(0, 2**32 - 1),
     stances=st.lists(stances, max_size=5).map(lambda said: {s.agreement: s for s in said}),
     restricted_since_ms=st.none() | st.none() | times,
     overrides=st.lists(st.builds(Override, recipient=st.just("schools"), until_ms=times), max_size=1).map(tuple),
@@ -55,12 +55,28 @@ def test_what_is_kept_decides_as_the_whole_standing(its_standing, instants):
     kept = Standings(decode_standing)
     assert kept.put(ANN, encode_standing(its_standing))
     for now_ms in instants:
-        assert TABLE.decide("f", kept.at(ANN, now_ms), now_ms) == TABLE.decide("f", its_standing, now_ms)
+        assert TABLE.decide("f", kept.at(ANN, now_ms, ABOUT), now_ms) == TABLE.decide("f", its_standing, now_ms)
+
+
+class _Parsed(Exception):
+    pass
+
+
+def scanned(value):
+    """Whether the record is kept without the full parser."""
+
+    def parse(_):
+        raise _Parsed
+
+    try:
+        return Standings(parse).put(ANN, value)
+    except _Parsed:
+        return False
 
 
 @given(st.binary(max_size=40) | st.builds(lambda s, tail: encode_standing(s) + tail, whole, st.binary(max_size=2)))
 def test_the_scan_takes_only_what_the_parser_takes(value):
-    if scan(value) is not None and Standings(decode_standing).put(ANN, value):
+    if scanned(value):
         decode_standing(value)
 
 
@@ -76,28 +92,70 @@ def test_a_changed_byte_is_read_alike_or_refused(its_standing, place, byte):
             kept.put(ANN, bytes(value))
         return
     kept.put(ANN, bytes(value))
-    assert TABLE.decide("f", kept.at(ANN, NOW_MS), NOW_MS) == TABLE.decide("f", expected, NOW_MS)
+    assert TABLE.decide("f", kept.at(ANN, NOW_MS, ABOUT), NOW_MS) == TABLE.decide("f", expected, NOW_MS)
 
 
-def test_a_usual_record_is_scanned_and_a_rare_one_is_not():
-    assert scan(encode_standing(standing(stance("s", "given"), stance("p", "refused", until_ms=NOW_MS))))
-    assert scan(encode_standing(standing(restricted_since_ms=1))) is None
-    assert scan(encode_standing(UNKNOWN_SUBJECT)) is None
+USUAL = {
+    "linked": {},
+    "said": {"stances": {"s": stance("s", "given"), "p": stance("p", "refused", until_ms=NOW_MS)}},
+    "a minor": {"minor_until_ms": NOW_MS},
+    "protected": {"protection": Protection.REPRESENTATION},
+    "all of it": {
+        "revision": 2**32 - 1,
+        "stances": {f"a-{n}": stance(f"a-{n}", "given", until_ms=NOW_MS + n) for n in range(60)},
+        "minor_until_ms": NOW_MS + 5,
+        "protection": Protection.ASSISTANCE,
+    },
+}
+RARE = {
+    "restricted": {"restricted_since_ms": 1},
+    "opened": {"overrides": (Override(recipient="schools", until_ms=NOW_MS),)},
+    "unlinked": {"linked": False},
+    "many": {"stances": {f"a-{n}": stance(f"a-{n}", "given") for n in range(300)}},
+    "many turns": {"stances": {f"a-{n}": stance(f"a-{n}", "given", until_ms=NOW_MS + n) for n in range(300)}},
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_usual_record_is_scanned(name):
+    assert scanned(encode_standing(standing(**USUAL[name])))
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_rare_record_is_parsed(name):
+    its = standing(**RARE[name])
+    assert not scanned(encode_standing(its))
+    kept = Standings(decode_standing)
+    assert kept.put(ANN, encode_standing(its))
+    assert kept.at(ANN, NOW_MS, ABOUT) == its
+
+
+def test_turns_that_do_not_ascend_are_refused():
+    """What has passed is counted: a turn before its time would be taken for another."""
+    value = encode_standing(standing(stance("s", "given", until_ms=5), stance("p", "given", until_ms=7)))
+    turned = value.replace(b"\0\0\0\0\0\5" + b"\0\0\0\0\0\7", b"\0\0\0\0\0\7" + b"\0\0\0\0\0\5")
+    kept = Standings(decode_standing)
+    kept.put(ANN, value)
+    assert turned != value
+    with pytest.raises(BadRecord):
+        kept.put(ANN, turned)
 
 
 def test_who_stands_alike_shares_a_form():
     kept = Standings(decode_standing)
     for ref, at_ms in ((b"a" * 16, 5), (b"b" * 16, 6)):
         kept.put(ref, encode_standing(standing(stance("s", "given", at_ms=at_ms))))
-    assert isinstance(kept.at(b"a" * 16, NOW_MS), Form)
-    assert kept.at(b"a" * 16, NOW_MS) is kept.at(b"b" * 16, NOW_MS)
+    assert isinstance(kept.at(b"a" * 16, NOW_MS, ABOUT), Form)
+    assert kept.at(b"a" * 16, NOW_MS, ABOUT) is kept.at(b"b" * 16, NOW_MS, ABOUT)
 
 
 def test_each_consent_ends_at_its_own_instant():
     kept = Standings(decode_standing)
     said = standing(stance("s", "given", until_ms=NOW_MS + 10), stance("p", "given", until_ms=NOW_MS + 5))
     kept.put(ANN, encode_standing(said))
-    verdicts = [TABLE.decide("f", kept.at(ANN, NOW_MS + after), NOW_MS + after).verdict for after in (4, 5, 9, 10)]
+    verdicts = [
+        TABLE.decide("f", kept.at(ANN, NOW_MS + after, ABOUT), NOW_MS + after).verdict for after in (4, 5, 9, 10)
+    ]
     assert verdicts == ["permit", "redact", "redact", "deny"]
 
 
@@ -111,8 +169,8 @@ def test_a_remembered_decision_ends_with_its_agreement():
         (midnight_ms - 1, Reason.CONSENT_NOT_GIVEN),
         (midnight_ms - DAY_MS - 1, Reason.AGREEMENT_NOT_IN_FORCE),
     ):
-        assert TABLE.decide("f", kept.at(ANN, now_ms), now_ms).reason is reason
-    assert TABLE.decide("nowhere", kept.at(ANN, NOW_MS), NOW_MS).reason is Reason.UNKNOWN_FLOW
+        assert TABLE.decide("f", kept.at(ANN, now_ms, ABOUT), now_ms).reason is reason
+    assert TABLE.decide("nowhere", kept.at(ANN, NOW_MS, ABOUT), NOW_MS).reason is Reason.UNKNOWN_FLOW
 
 
 def test_an_older_revision_changes_nothing():
@@ -120,21 +178,45 @@ def test_an_older_revision_changes_nothing():
     assert kept.put(ANN, encode_standing(standing(stance("s", "withdrawn"), revision=2)))
     assert not kept.put(ANN, encode_standing(standing(stance("s", "given"), revision=1)))
     assert not kept.put(ANN, encode_standing(standing(stance("s", "given"), revision=1, restricted_since_ms=1)))
-    assert kept.at(ANN, NOW_MS).standing.stances["s"].state is State.WITHDRAWN
+    assert kept.at(ANN, NOW_MS, ABOUT).standing.stances["s"].state is State.WITHDRAWN
     kept.drop(ANN)
-    assert kept.at(ANN, NOW_MS) is UNKNOWN_SUBJECT
+    assert kept.at(ANN, NOW_MS, ABOUT) is UNKNOWN_SUBJECT
     assert (len(kept), ANN in kept) == (0, False)
+
+
+def test_a_part_beyond_the_bound_is_kept_whole(monkeypatch):
+    monkeypatch.setattr(module, "CODES_MAX", 2)
+    kept = Standings(decode_standing)
+    for notice in range(1, 5):
+        its = standing(stance("s", "given", notice=notice), revision=notice)
+        assert kept.put(ANN, encode_standing(its))
+        form = kept.at(ANN, NOW_MS, ABOUT)
+        assert isinstance(form, Form) is (notice <= 2)
+        assert (form.standing if notice <= 2 else form).stances["s"].notice == notice
+
+
+def test_a_minor_comes_of_age_between_two_decisions():
+    kept = Standings(decode_standing)
+    kept.put(ANN, encode_standing(standing(stance("s", "given"), stance("p", "given"), minor_until_ms=NOW_MS)))
+    reasons = [
+        TABLE.decide("f", kept.at(ANN, now_ms, ABOUT), now_ms).reason for now_ms in (NOW_MS - 1, NOW_MS, NOW_MS - 1)
+    ]
+    assert reasons == [Reason.SUBJECT_NOT_COVERED, Reason.VALID_BASIS, Reason.SUBJECT_NOT_COVERED]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "FORMS_KEPT", 2)
-    monkeypatch.setattr(module, "ENTRIES_KEPT", 2)
+    monkeypatch.setattr(module, "SLICES_KEPT", 2)
+    monkeypatch.setattr(module, "ENDS_KEPT", 2)
+    monkeypatch.setattr(module, "VIEWS_KEPT", 2)
     kept = Standings(decode_standing)
     for notice in range(1, 8):
         ref = bytes([notice]) * 16
         kept.put(ref, encode_standing(standing(stance("s", "given", notice=notice))))
-        assert kept.at(ref, NOW_MS).standing.stances["s"].notice == notice
-        assert max(len(kept._forms), len(kept._shared)) <= 2
+        assert kept.at(ref, NOW_MS, ABOUT).standing.stances["s"].notice == notice
+        kept.at(ref, NOW_MS, frozenset({f"a{notice}"}))
+        view = kept._views[ABOUT]
+        assert max(map(len, (kept._slices, kept._views, view.forms, view.by_heart))) <= 2
     assert len(kept) == 7
 
 
@@ -142,4 +224,4 @@ def test_a_standing_takes_few_bytes():
     kept = Standings(decode_standing)
     said = [stance(name, "given", until_ms=NOW_MS + n) for n, name in enumerate(NAMES)]
     kept.put(ANN, encode_standing(standing(*said)))
-    assert sys.getsizeof(kept._entries[ANN]) <= 96
+    assert sys.getsizeof(kept._entries[int.from_bytes(ANN)]) <= 96

@@ -29,7 +29,7 @@ stances = st.builds(
 standings = st.builds(
     Standing,
     linked=st.booleans(),
-    revision=times,
+    revision=st.integers(0, 2**32 - 1),
     stances=st.lists(stances, max_size=4).map(lambda ss: {s.agreement: s for s in ss}),
     restricted_since_ms=st.none() | times,
     overrides=st.lists(st.builds(Override, recipient=names, until_ms=times), max_size=2).map(tuple),
