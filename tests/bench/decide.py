@@ -74,7 +74,7 @@ class City(NamedTuple):
     """A task that has loaded its citizens."""
 
     task: TaskState
-    refs: bytes
+    refs: bytearray
     """16 bytes each."""
     loads: list[float]
     """Records a second, chunk by chunk."""
@@ -95,7 +95,8 @@ def load(citizens: int, consents: list[Agreement], citizen: Citizen) -> City:
         refs += b"".join(ref for ref, _ in records)
         del records
     gc.collect()
-    return City(task, bytes(refs), rates, resident() - before - len(refs))
+    taken = resident() - before - len(refs)
+    return City(task, refs, rates, taken)
 
 
 def _no_policy(packed: bytes) -> PolicyInForce:
@@ -119,7 +120,9 @@ class Rates(NamedTuple):
 def decide(city: City, table: DecisionTable, flows: list[str], consents: list[Agreement], citizen: Citizen) -> Rates:
     rng = random.Random(2)
     count = len(city.refs) // 16
-    asked = [(rng.choice(flows), city.refs[16 * n : 16 * n + 16]) for n in rng.choices(range(count), k=DECISIONS)]
+    asked = [
+        (rng.choice(flows), bytes(city.refs[16 * n : 16 * n + 16])) for n in rng.choices(range(count), k=DECISIONS)
+    ]
     whole = [(flow, citizen(rng, consents)) for flow, _ in asked[:NAIVE_DECISIONS]]
     find, decided, about = city.task.standings.at, table.decide, table.about
     forms = [(flow, find(ref, NOW_MS, about(flow))) for flow, ref in asked]
