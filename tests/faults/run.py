@@ -33,26 +33,27 @@ SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
 
 
 @contextmanager
-def broker_and_city(environ: Mapping[str, str] = SHORT_LIVED) -> Iterator[Ground]:
+def broker_and_city(environ: Mapping[str, str] = SHORT_LIVED, **settings: str) -> Iterator[Ground]:
     """A fresh city on a broker of its own, gone afterwards, also when somebody ends this process with SIGTERM."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with patch.dict(os.environ, environ), _city() as ground:
+        with patch.dict(os.environ, environ), _city(settings) as ground:
             yield ground
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def _city() -> Iterator[Ground]:
+def _city(settings: Mapping[str, str]) -> Iterator[Ground]:
     with tempfile.TemporaryDirectory(prefix="passerelle-faults-") as folder:
         home = Home(root=Path(folder))
         manifest = Manifest.load(PROJECT / "deploy/city.yaml")
-        broker = Broker.up(home, PROJECT / "deploy/kafka", heap_mb=512, extra=TEST_SETTINGS)
+        broker = Broker.up(home, PROJECT / "deploy/kafka", heap_mb=512, extra={**TEST_SETTINGS, **settings})
         try:
             City(manifest=manifest, home=home, admin=broker.access("admin")).apply()
-            settings = Settings(home=home, manifest_path=manifest.path)
-            yield Ground(settings=settings, manifest=manifest, access=broker.access)
+            yield Ground(
+                settings=Settings(home=home, manifest_path=manifest.path), manifest=manifest, access=broker.access
+            )
         finally:
             broker.down()
 

@@ -102,7 +102,6 @@ def story():
 def lived(city: WholeCity) -> Story:
     """She is linked, says yes and no, and is written about by every department that knows her."""
     person = linked(city)
-    city.ground.portal(0)
     for agreement in GIVEN:
         assert city.say(person, agreement).status_code == 200
     publish_good_events(city, person)
@@ -217,7 +216,7 @@ def await_ledger(ground: Ground) -> None:
     """The ledger has integrated, and published, all that is on its topics."""
     read = Topics(ground.access("admin"), ground.manifest.partitions)
     last = {(t, r.partition): r.offset for t in (DECISIONS, JOURNAL) for r in read.all(t)}
-    url = f"file:{ground.home.store / 'ledger.db'}?mode=ro"
+    url = f"file:{ground.home.store / 'ledger.sqlite'}?mode=ro"
 
     def integrated() -> bool:
         with closing(sqlite3.connect(url, uri=True)) as db:
@@ -271,7 +270,7 @@ def horizon_ms() -> int:
 def opened(ground: Ground) -> list[bytes]:
     """All private parts that any key still stored opens."""
     master = MasterKey.of(key_bytes(ground.home.keys, "ledger/master", KEY_BYTES))
-    with closing(sqlite3.connect(f"file:{ground.home.store / 'ledger.db'}?mode=ro", uri=True)) as db:
+    with closing(sqlite3.connect(f"file:{ground.home.store / 'ledger.sqlite'}?mode=ro", uri=True)) as db:
         wrapped = db.execute("select subject, wrapped from subject_keys").fetchall()
         sealed = db.execute("select body, sealed from entries join private_parts using (idx)").fetchall()
     keys = [SubjectKey.of(master.unwrap(subject, key)) for subject, key in wrapped]
@@ -290,7 +289,7 @@ def test_the_search_found_her_before(story):
     """Otherwise it finds nothing afterwards because it finds nothing ever."""
     topics = {EXCHANGE, DECISIONS, JOURNAL, CONSENT, JOIN_LOG, "outbox.citizen-desk.report-filed", "inbox.roads"}
     assert topics <= story.before
-    assert {"consent.db", "ledger.db"} <= {name.removesuffix("-wal") for name in story.before}
+    assert {"consent.db", "ledger.sqlite"} <= {name.removesuffix("-wal") for name in story.before}
     assert any(name.removesuffix("-wal") in {f"{p}.db" for p in range(4)} for name in story.before)  # a checkpoint
     assert len(story.proofs) >= 5
 
