@@ -15,11 +15,11 @@ from passerelle_consent.policy.flows import Flow
 from passerelle_schemas import topics
 from passerelle_schemas.catalogue import Catalogue
 
-HOLD = timedelta(days=24)
+HOLD = timedelta(days=23)
 """What a join keeps of a subject. With `MARGIN` it is the most that lets an erasure be complete in a month (DECISIONS
 5): the bus brings events together and is no register, so a department announces anew what is older and still counts."""
 
-MARGIN = timedelta(days=2)
+MARGIN = timedelta(days=3)
 """A join's log outlives what is held by this: clocks differ, and folding anew must find all that is held."""
 
 Choose = Callable[..., Answer]
