@@ -5,9 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from passerelle_consent.records import guardians, sql
+from passerelle_consent.records import guardians, problems, sql
 from passerelle_consent.records.changes import Change
 from passerelle_consent.records.ports import SubjectRef
+from passerelle_consent.records.problems import Problem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,14 @@ def history(
         guardians.check(conn, guardian=guardian, ward=ref, at_ms=now_ms)
     rows = conn.execute(sql.HISTORY, {"ref": ref, "before": before or REVISION_MAX, "limit": limit})
     return [_said(row) for row in rows]
+
+
+def one(conn: sa.Connection, *, ref: SubjectRef, change: bytes) -> Said:
+    """Return one change of a subject's own history. Raises `Problem` unknown-change."""
+    row = conn.execute(sql.CHANGE, {"id": change}).one_or_none()
+    if row is None or row.ref != ref:
+        raise Problem(problems.UNKNOWN_CHANGE)
+    return _said(row)
 
 
 REVISION_MAX = 2**31 - 1

@@ -29,6 +29,25 @@ class PolicyBook:
         in_force = [a for a in versions if _in_force(a, now_ms)]
         return next(reversed(in_force or versions), None)
 
+    def version(self, agreement_id: str, version: int) -> Agreement:
+        """Return one version. Raises `Problem` unknown-agreement, unknown-version."""
+        versions = self.versions(agreement_id)
+        found = next((a for a in versions if a.version == version), None)
+        if found is None:
+            raise Problem(problems.UNKNOWN_VERSION, versions=[a.version for a in versions])
+        return found
+
+    def all(self) -> list[Agreement]:
+        """Return every version of every agreement, by id and version."""
+        return [a for agreement_id in sorted(self._versions) for a in self._versions[agreement_id]]
+
+    def versions(self, agreement_id: str) -> list[Agreement]:
+        """Return every version of an agreement, in order. Raises `Problem` unknown-agreement."""
+        versions = self._versions.get(agreement_id)
+        if not versions:
+            raise Problem(problems.UNKNOWN_AGREEMENT)
+        return list(versions)
+
     def has(self, ref: str) -> bool:
         """Whether ``id@version`` is published."""
         return any(a.ref == ref for versions in self._versions.values() for a in versions)

@@ -14,7 +14,10 @@ from typing import Any, TypeVar
 import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.flows import Flow
 from passerelle_consent.policy.standing import Standing
+from passerelle_consent.receipts.document import Controller
+from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records import (
     changes,
     consultations,
@@ -86,6 +89,8 @@ class Parts:
     clock: Clock
     new_id: NewId
     partitions: int
+    controller: Controller
+    seal: Seal
     patience_s: float = PATIENCE_S
     on_broken: Callable[[BaseException], None] = lambda _: None
     """Called when a background task ended by a fault that only a new process mends."""
@@ -118,6 +123,26 @@ class Records:
     def catalogue(self) -> Catalogue:
         """The contracts of the policy in force."""
         return self._parts.bundle.catalogue
+
+    @property
+    def flows(self) -> Sequence[Flow]:
+        """The flows of the policy in force."""
+        return self._parts.bundle.flows
+
+    @property
+    def policy(self) -> bytes:
+        """The digest of the policy in force."""
+        return self._parts.bundle.digest
+
+    @property
+    def controller(self) -> Controller:
+        """Who answers for the city's processing."""
+        return self._parts.controller
+
+    @property
+    def seal(self) -> Seal:
+        """The city's key for receipts."""
+        return self._parts.seal
 
     @property
     def partitions(self) -> int:

@@ -16,6 +16,11 @@ from passerelle_schemas.documents import Document, DocumentFault
 if TYPE_CHECKING:
     from passerelle.config import Home
     from passerelle_consent.policy.bundle import PolicyBundle
+    from passerelle_consent.receipts.document import Controller
+    from passerelle_consent.receipts.seal import Seal
+
+RECEIPT_KEY_BYTES = 32
+"""Ed25519 (RFC 8032)."""
 
 PARTITIONS_MAX = 1_000
 """Each is a producer and some threads of the gate; more than this needs more than one city."""
@@ -82,6 +87,7 @@ class KeyNames(_Section):
     city: KeyName = "city"
     departments: KeyName = "departments"
     issuer: KeyName = "issuer"
+    receipts: KeyName = "receipts"
 
 
 class Identity(_Section):
@@ -100,6 +106,20 @@ class Identity(_Section):
         return self.jwks_uri is None and self.jwks_file is None
 
 
+class ControllerData(_Section):
+    """Who answers for what the city does with data, and where to turn: what a receipt names (ISO/IEC TS 27560)."""
+
+    name: Text
+    address: str = Field(min_length=1, max_length=200)
+    dpo: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    """The data protection officer's mail address."""
+    privacy: Uri
+    """Where the city tells what it does with data."""
+    consent: Uri
+    """The public address of the consent service."""
+    jurisdiction: str = Field(default="FR", pattern=r"^[A-Z]{2}$")
+
+
 class _File(_Section):
     id: Slug
     name: Text
@@ -112,6 +132,7 @@ class _File(_Section):
     retention: Retentions = Retentions()
     keys: KeyNames = KeyNames()
     identity: Identity
+    controller: ControllerData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +154,7 @@ class Manifest:
     retention: Retentions
     keys: KeyNames
     identity: Identity
+    controller: ControllerData
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -166,6 +188,20 @@ class Manifest:
     def city_key(self, home: "Home") -> bytes:
         """The key of the subject refs, made at first use. Raises `KeyFault`."""
         return key_bytes(home.keys, self.keys.city, CITY_KEY_BYTES)
+
+    def seal(self, home: "Home") -> "Seal":
+        """The key of the receipts, made at first use. Raises `KeyFault`."""
+        from passerelle_consent.receipts.seal import Seal
+
+        return Seal.of(key_bytes(home.keys, self.keys.receipts, RECEIPT_KEY_BYTES))
+
+    def data_controller(self) -> "Controller":
+        """What a receipt names as the controller."""
+        from passerelle_consent.receipts.document import Controller
+
+        return Controller(
+            **dict(self.controller), departments={department.id: department.name for department in self.departments}
+        )
 
     def keyring(self, home: "Home") -> Keyring:
         """Every department's key, made at first use. Raises `KeyFault`."""

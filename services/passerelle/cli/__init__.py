@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
-from passerelle.cli import agents, city, consent, gate, inbox, kafka, ledger, policy, publish
+from passerelle.cli import agents, city, consent, gate, inbox, kafka, ledger, policy, publish, receipt
 from passerelle_schemas.faults import Fault
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for group, module in {
     "gate": gate,
     "agents": agents,
     "ledger": ledger,
+    "receipt": receipt,
 }.items():
     app.add_typer(module.app, name=group)
 

@@ -12,6 +12,8 @@ import httpx
 
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.receipts.document import Controller
+from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records.http.app import make_app
 from passerelle_consent.records.http.keys import FixedKeys
 from passerelle_consent.records.http.tokens import Tokens, Trust
@@ -19,7 +21,7 @@ from passerelle_consent.records.relay import Superseded
 from passerelle_consent.records.service import Parts, Records
 from passerelle_consent.records.store import Store
 from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence, is_erasure
-from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.catalogue import Catalogue, Text
 from unit.records import issuer
 
 PARTITIONS = 4
@@ -226,6 +228,18 @@ def citizen(pseudonym, scope="citizen"):
     return {"scope": scope, "department": "citizen-desk", "pseudonym": pseudonym}
 
 
+CONTROLLER = Controller(
+    name=Text(fr="Ville de Lutèce", en="City of Lutetia"),
+    address="1 place de l’Hôtel-de-Ville",
+    dpo="dpo@lutece.example",
+    privacy="https://lutece.example/donnees",
+    consent="https://consentement.lutece.example",
+    departments={"civil-registry": Text(fr="État civil", en="Civil registry")},
+    jurisdiction="FR",
+)
+SEAL = Seal.of(b"a seal of tests, of 32 bytes....")
+
+
 @dataclass
 class City:
     """One consent service and what surrounds it. `up` again on the same store is a restart."""
@@ -260,6 +274,8 @@ class City:
                 clock=self.clock,
                 new_id=lambda: next(self.ids).to_bytes(16),
                 partitions=PARTITIONS,
+                controller=CONTROLLER,
+                seal=SEAL,
                 patience_s=self.patience_s,
                 on_broken=self.broken.append,
             )

@@ -48,6 +48,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/operations/attention"): frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", _SUBJECT + "/changes"): PERSONAL,
+        ("GET", _SUBJECT + "/changes/{change}/receipt"): PERSONAL,
         # No department: what the others receive is none of its business.
         ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},
@@ -72,6 +73,12 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
     {
         ("GET", "/healthz"),
         ("GET", "/readyz"),
+        ("GET", "/v1/keys"),
+        ("GET", "/v1/agreements"),
+        ("GET", "/v1/agreements/{agreement}"),
+        ("GET", "/v1/agreements/{agreement}/versions/{version}"),
+        ("GET", "/v1/flows"),
+        ("GET", "/v1/notices/{agreement}/{version}"),
         ("GET", "/v1/consultations"),
         ("GET", _CONSULTATION),
         ("GET", _CONSULTATION + "/result"),

@@ -1,0 +1,73 @@
+"""Receipts of what was said (ISO/IEC TS 27560), and the keys to check them with."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from passerelle_consent.policy.standing import Actor, State
+from passerelle_consent.policy.standings import CONSENTED
+from passerelle_consent.policy.voice import terms_of
+from passerelle_consent.receipts.document import Event, Issue, receipt_of
+from passerelle_consent.records import problems
+from passerelle_consent.records.history import Said, one
+from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.bodies import Hex16
+from passerelle_consent.records.http.calls import PseudonymPath, department_of, records_of, subject_of
+from passerelle_consent.records.ports import SubjectRef
+from passerelle_consent.records.problems import Problem
+
+SEALED, PLAIN = "application/jose", "application/ld+json"
+
+router = APIRouter(route_class=GuardedRoute)
+
+Language = Annotated[Literal["fr", "en"], Query(alias="lang", description="Of the words within.")]
+
+
+@router.get("/v1/subjects/{pseudonym}/changes/{change}/receipt", response_class=Response)
+async def receipt(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+    change: Annotated[Hex16, Path()],
+    language: Language = "fr",
+    accept: Annotated[str, Header(max_length=200)] = SEALED,
+) -> Response:
+    """Return the receipt of something that was said: signed (JWS), or as bare JSON-LD where that is asked for."""
+    records, subject = records_of(request), subject_of(request)
+    await records.standing(subject.ref, guardian=subject.guardian)
+    said = await records.read(partial(one, ref=subject.ref, change=bytes.fromhex(change)))
+    document = _document(request, subject.ref, said, language)
+    if PLAIN in accept:
+        return JSONResponse(document, media_type=PLAIN)
+    return Response(records.seal.sign(document), media_type=SEALED)
+
+
+@router.get("/v1/keys")
+async def keys(request: Request) -> dict[str, list[dict[str, str]]]:
+    """Return the public keys that receipts are checked with, as a JWK set."""
+    return {"keys": [records_of(request).seal.jwk()]}
+
+
+def _document(request: Request, ref: SubjectRef, said: Said, language: str) -> dict[str, Any]:
+    records, change = records_of(request), said.change
+    if change.agreement is None:
+        raise Problem(problems.NO_RECEIPT)
+    agreement_id, _, version = change.agreement.partition("@")
+    agreement = records.book.version(agreement_id, int(version))
+    state = State(change.state)
+    portal = department_of(request)
+    (own,) = records.register.pseudonyms(portal, [ref])
+    event = Event(
+        id=change.id,
+        subject=own.hex(),
+        portal=portal,
+        state=state,
+        at_ms=change.at_ms,
+        until_ms=terms_of(agreement).until_ms(change.at_ms) if state in CONSENTED else None,
+        acknowledged_ms=change.acknowledged_at_ms if change.fenced else None,
+        by=Actor(said.by),
+        notice=said.notice,
+    )
+    issue = Issue(controller=records.controller, catalogue=records.catalogue, policy=records.policy)
+    return receipt_of(event, agreement, issue, language=language, now_ms=records.now_ms())

@@ -1,0 +1,68 @@
+"""`passerelle receipt`: read and check a receipt, offline."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Receipts of what a citizen said.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="The receipt as it was handed out (JWS).")]
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `verify` a sub-command while it is the only one."""
+
+
+@app.command()
+def verify(
+    receipt: File,
+    *,
+    keys: Annotated[
+        Path | None, typer.Option(help="The city's public keys, a JWK set; else those that this home publishes.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON-LD.")] = False,
+) -> None:
+    """Check a receipt against the public keys, and say what it says. Exit codes: 0 valid, 1 not, 2 cannot tell."""
+    from passerelle.config import settings
+    from passerelle_consent.receipts.seal import BadReceipt, UnknownKeys, open_sealed, public_keys
+
+    known = keys or settings().home.run / "receipts.jwks"
+    try:
+        opened = open_sealed(_text(receipt), public_keys(_text(known)))
+    except BadReceipt as fault:
+        raise BadReceipt(fault.what, where=str(receipt), hint=fault.hint) from None
+    except UnknownKeys as fault:
+        raise UnknownKeys(fault.what, where=str(known), hint="take them from the city: GET /v1/keys") from None
+    if as_json:
+        typer.echo(json.dumps(opened, ensure_ascii=False, indent=2))
+    else:
+        _show(opened)
+
+
+def _text(path: Path) -> str:
+    from passerelle_schemas.faults import Fault
+
+    try:
+        return path.read_text(encoding="ascii")
+    except UnicodeDecodeError:
+        raise Fault("is no receipt: it holds other bytes than a receipt has", where=str(path)) from None
+    except OSError as exc:
+        raise Fault(f"cannot be read: {exc.strerror}", where=str(path)) from None
+
+
+def _show(opened: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from passerelle_consent.receipts.told import told
+
+    english = opened["dct:language"] == "en"
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for label, words in told(opened):
+        table.add_row(label, words)
+    console = Console(highlight=False)
+    console.print("Valid receipt." if english else "Reçu valide.", style="green")
+    console.print(table)

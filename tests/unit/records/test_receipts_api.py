@@ -1,0 +1,100 @@
+"""Receipts and the public register over HTTP."""
+
+import json
+
+import pytest
+
+from passerelle_consent.receipts.seal import open_sealed
+from unit.records.fakes import citizen
+
+
+def slug(answer):
+    return answer.json()["type"].rpartition(":")[2]
+
+
+async def given(city, action="give"):
+    (pseudonym,) = await city.link("Durand")
+    said = await city.say("give", pseudonym)
+    if action == "withdraw":
+        said = await city.say("withdraw", pseudonym)
+    return pseudonym, f"/v1/subjects/{pseudonym}/changes/{said.json()['acknowledgement']}/receipt"
+
+
+async def test_a_citizen_takes_a_receipt_along_and_anybody_checks_it(city):
+    pseudonym, path = await given(city)
+    answer = await city.call("GET", f"{path}?lang=en", None, citizen(pseudonym))
+    assert answer.headers["content-type"] == "application/jose"
+    keys = (await city.call("GET", "/v1/keys", None, token=None)).json()
+    receipt = open_sealed(answer.text, keys)
+    record = receipt["dpv:hasRecordOfActivity"]
+    assert record["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
+    assert record["dpv:hasDataSubject"]["@id"].endswith(pseudonym)
+    assert receipt["dct:publisher"]["schema:name"] == {"@language": "en", "@value": "City of Lutetia"}
+
+
+async def test_a_withdrawal_says_from_when_nothing_more_was_delivered(city):
+    pseudonym, path = await given(city, "withdraw")
+    answer = await city.call("GET", path, None, citizen(pseudonym), accept="application/ld+json")
+    assert answer.headers["content-type"] == "application/ld+json"
+    status = answer.json()["dpv:hasRecordOfActivity"]["dpv:hasConsentStatus"]
+    assert status["@type"] == "dpv:ConsentWithdrawn"
+    assert status["passerelle:inEffectAt"]["@value"]
+
+
+async def test_nobody_takes_a_receipt_of_somebody_else(city):
+    _, path = await given(city)
+    (other,) = await city.link("Martin")
+    assert slug(await city.call("GET", path, None, citizen(other))) == "not-your-pseudonym"
+    change = path.split("/")[-2]
+    own = f"/v1/subjects/{other}/changes/{change}/receipt"
+    assert slug(await city.call("GET", own, None, citizen(other))) == "unknown-change"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["frail-to-emergency", "moves-to-cleanliness", "moves-to-schools", "moves-to-tax", "old-consent"]),
+        ("?basis=6-1-e", ["moves-to-cleanliness"]),
+        ("?recipient=schools", ["moves-to-schools"]),
+        ("?source=tax", []),
+        ("?search=FRAIL", ["frail-to-emergency"]),
+        ("?in_force_on=2026-03-01&recipient=tax", ["moves-to-tax"]),
+    ],
+)
+async def test_anybody_searches_the_register(city, query, found):
+    answer = await city.call("GET", f"/v1/agreements{query}", None, token=None)
+    assert [a["id"] for a in answer.json()["agreements"]] == found
+    assert "max-age" in answer.headers["cache-control"]
+
+
+async def test_the_register_comes_in_pages(city):
+    seen, path = [], "/v1/agreements?limit=2"
+    while path:
+        answer = await city.call("GET", path, None, token=None)
+        seen += [a["id"] for a in answer.json()["agreements"]]
+        path = answer.links.get("next", {}).get("url")
+    assert len(seen) == len(set(seen)) == 5
+
+
+async def test_a_version_is_shown_as_it_was_signed(city):
+    shown = (await city.call("GET", "/v1/agreements/moves-to-tax/versions/1", None, token=None)).json()
+    assert (shown["agreement"], shown["versions"]) == ("moves-to-tax@1", [1])
+    assert shown["signed"]["notice"]["version"] == 3
+    assert (await city.call("GET", "/v1/agreements/moves-to-tax", None, token=None)).json() == shown
+    assert slug(await city.call("GET", "/v1/agreements/moves-to-tax/versions/9", None, token=None)) == "unknown-version"
+    assert slug(await city.call("GET", "/v1/agreements/none", None, token=None)) == "unknown-agreement"
+
+
+async def test_the_notice_that_a_receipt_names_is_found_where_it_says(city):
+    pseudonym, path = await given(city)
+    receipt = (await city.call("GET", path, None, citizen(pseudonym), accept="application/ld+json")).json()
+    notice = receipt["dpv:hasRecordOfActivity"]["dpv:hasNotice"]
+    where = notice["@id"].removeprefix("https://consentement.lutece.example")
+    shown = (await city.call("GET", where, None, token=None)).json()
+    assert shown["words"]["fr"] == notice["dct:description"]["@value"]
+    assert shown["sha256_fr"] == notice["passerelle:sha256"]
+    assert slug(await city.call("GET", "/v1/notices/moves-to-tax/1", None, token=None)) == "unknown-version"
+
+
+async def test_flows_are_public(city):
+    assert json.loads((await city.call("GET", "/v1/flows", None, token=None)).text) == {"flows": []}
