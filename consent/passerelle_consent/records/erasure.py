@@ -11,7 +11,7 @@ In this order, each step in one transaction of its own, so that a crash between 
 What the broker still holds goes with its topics' retention: decision record `0003-what-erasure-leaves.md`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -151,7 +151,7 @@ def confirm(conn: sa.Connection, *, erasure: bytes, department: str, now_ms: int
     Raises `Problem` unknown-erasure, also for an erasure that others were told of.
     """
     conn.execute(sql.CONFIRM, {"of": erasure, "whose": department, "now_ms": now_ms})
-    row = conn.execute(sql.NOTICE, {"id": erasure, "department": department}).one_or_none()
+    row = conn.execute(sql.ERASURE_NOTICE, {"id": erasure, "department": department}).one_or_none()
     if row is None:
         raise Problem(problems.UNKNOWN_ERASURE)
     return Notice.of(row)
@@ -159,10 +159,18 @@ def confirm(conn: sa.Connection, *, erasure: bytes, department: str, now_ms: int
 
 def told(conn: sa.Connection, *, erasure: bytes) -> list[Notice]:
     """Return the notices of one erasure."""
-    return [Notice.of(row) for row in conn.execute(sql.NOTICES_OF, {"id": erasure})]
+    return [Notice.of(row) for row in conn.execute(sql.ERASURE_NOTICES_OF, {"id": erasure})]
 
 
-def notices(conn: sa.Connection, *, after: tuple[bytes, str], limit: int) -> list[Notice]:
-    """Return what recipients were told, by erasure and department, those behind ``after``."""
-    rows: Iterable[sa.Row[Any]] = conn.execute(sql.NOTICES, {"id": after[0], "department": after[1], "most": limit})
-    return [Notice.of(row) for row in rows]
+def notices(
+    conn: sa.Connection, *, after: tuple[bytes, str], limit: int, overdue_at_ms: int | None = None
+) -> list[Notice]:
+    """Return what recipients were told, by erasure and department, those behind ``after``.
+
+    With ``overdue_at_ms`` only those that nobody had acknowledged in time by then.
+    """
+    found = {"id": after[0], "department": after[1], "most": limit}
+    if overdue_at_ms is None:
+        return [Notice.of(row) for row in conn.execute(sql.ERASURE_NOTICES, found)]
+    told_before_ms = overdue_at_ms - ACKNOWLEDGE_MS_MAX
+    return [Notice.of(row) for row in conn.execute(sql.OVERDUE_NOTICES, {**found, "told_before_ms": told_before_ms})]

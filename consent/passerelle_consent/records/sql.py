@@ -488,11 +488,11 @@ STRIP_ERASURE = sa.update(changes).where(changes.c.id == sa.bindparam("but")).va
 INSERT_ERASURES = sa.insert(erasures)
 NOTIFIED = sa.update(erasures).where(erasures.c.id == sa.bindparam("of")).values(notified_at_ms=sa.bindparam("now_ms"))
 _ONE_NOTICE = (erasures.c.id == sa.bindparam("id"), erasures.c.department == sa.bindparam("department"))
-NOTICE: sa.Select[Any] = sa.select(erasures).where(*_ONE_NOTICE)
-NOTICES_OF: sa.Select[Any] = (
+ERASURE_NOTICE: sa.Select[Any] = sa.select(erasures).where(*_ONE_NOTICE)
+ERASURE_NOTICES_OF: sa.Select[Any] = (
     sa.select(erasures).where(erasures.c.id == sa.bindparam("id")).order_by(erasures.c.department)
 )
-NOTICES: sa.Select[Any] = (
+ERASURE_NOTICES: sa.Select[Any] = (
     sa.select(erasures)
     .where(
         sa.or_(
@@ -502,6 +502,9 @@ NOTICES: sa.Select[Any] = (
     )
     .order_by(erasures.c.id, erasures.c.department)
     .limit(sa.bindparam("most"))
+)
+OVERDUE_NOTICES = ERASURE_NOTICES.where(
+    erasures.c.acknowledged_at_ms.is_(None), erasures.c.notified_at_ms < sa.bindparam("told_before_ms")
 )
 CONFIRM = (
     sa.update(erasures)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,12 @@ from passerelle_schemas.topics import SUBJECT_ERASED
 if TYPE_CHECKING:
     from passerelle.receive.inbox import Delivery, Erased
 
+CONSENT_URL = "http://127.0.0.1:8470"
+"""Where `passerelle consent serve` listens unless told otherwise."""
+
+ERASURE_ID = re.compile("[0-9a-f]{32}")
+
 app = typer.Typer(help="A department's inbox.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `read` a sub-command while it is the only one."""
 
 
 @app.command()
@@ -36,6 +37,29 @@ def read(
     hush_libraries()
     count = asyncio.run(_read(department, follow=follow, limit=limit, as_json=as_json))
     Console(stderr=True).print(f"{count} deliveries read from inbox.{department}", highlight=False)
+
+
+@app.command()
+def acknowledge(
+    erasure: Annotated[str, typer.Argument(help="The erasure's id, as `read` shows it.", metavar="HEX")],
+    *,
+    department: Annotated[str, typer.Option("--department", "-d", help="Whose copies are gone.")],
+    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+) -> None:
+    """Say that this department has erased its copies of a subject, or keeps them for a ground of GDPR Art. 17(3)."""
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.issuer import Bearing, LocalIssuer
+    from passerelle.receive.acknowledge import acknowledge as tell
+
+    if not ERASURE_ID.fullmatch(erasure):
+        raise typer.BadParameter("an erasure's id is 32 hexadecimal digits")
+    here = settings()
+    manifest = Manifest.load(here.manifest_path)
+    known_department(department, set(manifest.department_ids))
+    auth = LocalIssuer(here.home, manifest).bearer(Bearing(scopes=["department"], department=department))
+    since = tell(consent_url, auth, bytes.fromhex(erasure))
+    typer.echo(f"{erasure}: acknowledged by {department} since {since}")
 
 
 async def _read(department: str, *, follow: bool, limit: int | None, as_json: bool) -> int:
@@ -120,7 +144,8 @@ def notice_as_object(erased: "Erased") -> dict[str, Any]:
 def notice_as_line(erased: "Erased") -> str:
     """Return a notice of erasure as two lines for people."""
     head = f"{erased.time:%Y-%m-%d %H:%M:%S}  ERASED  {erased.pseudonym.hex()}"
-    return f"{head}  erasure {erased.erasure_id.hex()}\n    forget this person; then acknowledge the erasure"
+    then = f"passerelle inbox acknowledge {erased.erasure_id.hex()}"
+    return f"{head}\n    erase what you hold of this person, then: {then}"
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,10 @@ TIMEOUT_S = 30.0
 """A first link of 500 people writes 500 standings."""
 
 
+AGAIN = frozenset({409, 429, 502, 503, 504})
+"""409: one of them is just being erased, which takes the gate a moment."""
+
+
 class LinkFault(Fault):
     """The register cannot be reached, or said no."""
 
@@ -66,7 +70,7 @@ class LinkClient:
             except httpx.TransportError as exc:
                 problem = type(exc).__name__
             else:
-                if answer.status_code not in (429, 502, 503, 504):
+                if answer.status_code not in AGAIN:
                     return answer
                 problem = f"status {answer.status_code}"
             if attempt < ATTEMPTS:

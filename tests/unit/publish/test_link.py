@@ -68,7 +68,12 @@ async def test_a_long_list_is_asked_in_bounded_batches_and_answered_in_order():
 
 async def test_what_did_not_arrive_is_repeated():
     answers = iter(
-        [httpx.ConnectError("down"), httpx.Response(503), httpx.Response(200, json={"pseudonyms": ["00" * 16]})]
+        [
+            httpx.ConnectError("down"),
+            httpx.Response(503),
+            httpx.Response(409),
+            httpx.Response(200, json={"pseudonyms": ["00" * 16]}),
+        ]
     )
 
     def answer(_: httpx.Request) -> httpx.Response:

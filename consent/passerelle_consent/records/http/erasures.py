@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel
 
 from passerelle_consent.policy.agreements import Agreement
@@ -110,13 +110,20 @@ async def confirm(request: Request, erasure_id: ErasurePath) -> NoticeOut:
 
 
 @router.get("/v1/erasures")
-async def notices(request: Request, page: Annotated[Page, Depends(paged)]) -> NoticesOut:
+async def notices(
+    request: Request,
+    page: Annotated[Page, Depends(paged)],
+    *,
+    overdue: Annotated[bool, Query(description="Only those that were not acknowledged in 30 days.")] = False,
+) -> NoticesOut:
     """Who was told of which erasure, who has acknowledged it, and who is late."""
     records = records_of(request)
-    ident, department = page.after(str, str) or ("", "")
-    script = partial(erasure.notices, after=(_id(ident), department), limit=page.rows)
-    found = page.cut(await records.read(script), lambda notice: (notice.id.hex(), notice.department))
     now_ms = records.now_ms()
+    ident, department = page.after(str, str) or ("", "")
+    overdue_at_ms = now_ms if overdue else None
+    after = (_id(ident), department)
+    script = partial(erasure.notices, after=after, limit=page.rows, overdue_at_ms=overdue_at_ms)
+    found = page.cut(await records.read(script), lambda notice: (notice.id.hex(), notice.department))
     return NoticesOut(notices=[NoticeOut.of(notice, now_ms) for notice in found])
 
 
