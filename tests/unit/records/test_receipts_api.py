@@ -50,6 +50,24 @@ async def test_nobody_takes_a_receipt_of_somebody_else(city):
     assert slug(await city.call("GET", own, None, citizen(other))) == "unknown-change"
 
 
+async def test_an_export_holds_all_that_was_said_each_with_a_receipt_that_verifies(city):
+    pseudonym, _ = await given(city, "withdraw")
+    path = f"/v1/subjects/{pseudonym}/restriction"
+    await city.call("POST", path, {"ground": "18-1-a"}, citizen(pseudonym))
+    answer = await city.call("GET", f"/v1/subjects/{pseudonym}/export?lang=en", None, citizen(pseudonym))
+    assert "attachment" in answer.headers["content-disposition"]
+    export = answer.json()
+    assert [c["said"]["kind"] for c in export["changes"]] == ["restricted", "withdraw", "give"]
+    assert export["complete"]
+    restricted, *about_agreements = export["changes"]
+    assert restricted["receipt"] is None
+    keys = (await city.call("GET", export["keys"], None, token=None)).json()
+    receipts = [open_sealed(c["receipt"], keys) for c in about_agreements]
+    states = [r["dpv:hasRecordOfActivity"]["dpv:hasConsentStatus"]["@type"] for r in receipts]
+    assert states == ["dpv:ConsentWithdrawn", "dpv:ConsentGiven"]
+    assert (await city.call("GET", export["disclosures"], None, citizen(pseudonym))).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

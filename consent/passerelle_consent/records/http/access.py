@@ -49,6 +49,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", _SUBJECT + "/changes"): PERSONAL,
         ("GET", _SUBJECT + "/changes/{change}/receipt"): PERSONAL,
+        ("GET", _SUBJECT + "/export"): PERSONAL,
         # No department: what the others receive is none of its business.
         ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},

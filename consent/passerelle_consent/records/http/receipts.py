@@ -22,7 +22,7 @@ SEALED, PLAIN = "application/jose", "application/ld+json"
 
 router = APIRouter(route_class=GuardedRoute)
 
-Language = Annotated[Literal["fr", "en"], Query(alias="lang", description="Of the words within.")]
+Language = Literal["fr", "en"]
 
 
 @router.get("/v1/subjects/{pseudonym}/changes/{change}/receipt", response_class=Response)
@@ -30,14 +30,14 @@ async def receipt(
     request: Request,
     pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
     change: Annotated[Hex16, Path()],
-    language: Language = "fr",
+    language: Annotated[Language, Query(alias="lang", description="Of the words within.")] = "fr",
     accept: Annotated[str, Header(max_length=200)] = SEALED,
 ) -> Response:
     """Return the receipt of something that was said: signed (JWS), or as bare JSON-LD where that is asked for."""
     records, subject = records_of(request), subject_of(request)
     await records.standing(subject.ref, guardian=subject.guardian)
     said = await records.read(partial(one, ref=subject.ref, change=bytes.fromhex(change)))
-    document = _document(request, subject.ref, said, language)
+    document = document_of(request, subject.ref, said, language)
     if PLAIN in accept:
         return JSONResponse(document, media_type=PLAIN)
     return Response(records.seal.sign(document), media_type=SEALED)
@@ -49,7 +49,8 @@ async def keys(request: Request) -> dict[str, list[dict[str, str]]]:
     return {"keys": [records_of(request).seal.jwk()]}
 
 
-def _document(request: Request, ref: SubjectRef, said: Said, language: str) -> dict[str, Any]:
+def document_of(request: Request, ref: SubjectRef, said: Said, language: str) -> dict[str, Any]:
+    """Write the receipt of something that was said. Raises `Problem` no-receipt, unknown-version."""
     records, change = records_of(request), said.change
     if change.agreement is None:
         raise Problem(problems.NO_RECEIPT)
