@@ -9,6 +9,7 @@ A subject under a restriction or an override is rare, and keeps a whole `Standin
 """
 
 from collections.abc import Callable, Iterable
+from operator import lt
 from struct import Struct
 from typing import NamedTuple
 
@@ -180,7 +181,7 @@ class Standings:
         own_end = OWN_AT + INSTANT_BYTES * turns
         shared = value[own_end + INSTANT_BYTES * stances :]
         tail = self._slices.get(shared) or self._learn(shared, turns)
-        if tail is None or version != 1 or (turns > 1 and not _ascend(value, own_end)):
+        if tail is None or version != 1 or (turns > 1 and not _ascend(value, turns)):
             return None
         return value[1:own_end] + tail
 
@@ -241,6 +242,7 @@ class _Codes:
 
 _STRUCTS = [Struct(f"<{count}H") for count in range(STANCES_MAX + 1)]
 _PACK, _SAID = [s.pack for s in _STRUCTS], [s.unpack_from for s in _STRUCTS]
+_TURNS = [Struct(f"{INSTANT_BYTES}s" * count).unpack_from for count in range(TURNS_MAX + 1)]
 
 
 def _standing(person: Person, stances: Iterable[Said], passed: int) -> Standing:
@@ -271,10 +273,10 @@ def _passed(entry: bytes, turns: int, now: bytes) -> int:
     return passed
 
 
-def _ascend(value: bytes, own_end: int) -> bool:
+def _ascend(value: bytes, turns: int) -> bool:
     """Whether the turns do. Bytes compare as the instants do."""
-    size = INSTANT_BYTES
-    return all(value[at : at + size] < value[at + size : at + 2 * size] for at in range(OWN_AT, own_end - size, size))
+    instants = _TURNS[turns](value, OWN_AT)
+    return all(map(lt, instants, instants[1:]))
 
 
 def _revision(entry: bytes | Standing) -> bytes:

@@ -86,8 +86,9 @@ def _names(agreement, source):
 
 
 def _subject(standing):
-    since = {} if standing.restricted_since_ms is None else {"restricted_since": standing.restricted_since_ms}
-    return _entity("Subject", "subject", {"linked": standing.linked, **since})
+    known = {"restricted_since": standing.restricted_since_ms, "minor_until": standing.minor_until_ms}
+    always = {"linked": standing.linked, "protected": standing.protection is not None}
+    return _entity("Subject", "subject", always | {name: at for name, at in known.items() if at is not None})
 
 
 def _agreement(document):
@@ -95,7 +96,7 @@ def _agreement(document):
     end = {} if span["until"] is None else {"end": _midnight_ms(span["until"], 1)}
     notices = [notice["version"], *notice["compatible_with"]]
     about = {"basis": document["basis"], "first": _midnight_ms(span["from"]), **end, "notices": notices}
-    return _entity("Agreement", document["id"], about)
+    return _entity("Agreement", document["id"], {**about, "subjects": list(document["subjects"])})
 
 
 def _midnight_ms(day, later_days=0):
