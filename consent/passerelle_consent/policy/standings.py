@@ -13,25 +13,21 @@ from operator import lt
 from struct import Struct
 from typing import NamedTuple
 
+from passerelle_consent.policy.codes import Codes, said_in
 from passerelle_consent.policy.scan import (
     COUNT_BYTES,
     INSTANT_BYTES,
     OWN_AT,
     REVISION_BYTES,
-    STANCES_MAX,
     TURNS_MAX,
     Person,
     Said,
-    read,
     scan,
 )
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Stance, Standing, State
 
 SLICES_KEPT = 8_192
 """Shared slices that are known by heart at once, some 3 MB when full; any other is scanned."""
-CODES_MAX = 65_536
-"""Stances with a code of two bytes. They grow with the agreements, states and notices that were ever said; a standing
-with one beyond is kept whole."""
 VIEWS_KEPT = 1_024
 """Sets of agreements with their forms: one for each flow of the policies in force."""
 FORMS_KEPT = 8_192
@@ -81,7 +77,7 @@ class Standings:
         # By the ref as a number: 16 bytes less for each subject than as `bytes`.
         self._entries: dict[int, bytes | Standing] = {}
         self._slices: dict[bytes, bytes] = {}
-        self._book = _Codes()
+        self._book = Codes()
         self._views: dict[frozenset[str], _View] = {}
         self._now_ms, self._now = 0, bytes(INSTANT_BYTES)
 
@@ -156,8 +152,7 @@ class Standings:
     def _alike(self, view: _View, which: tuple[bytes, int]) -> Form:
         """Return the form of all who said the same about these agreements."""
         end, passed = which
-        said = _SAID[(len(end) - 2) // 2](end, 1)
-        key = view.codes.intersection(said), end[0], passed
+        key = view.codes.intersection(said_in(end)), end[0], passed
         form = view.forms.get(key) or self._form(view, key)
         if len(view.by_heart) >= ENDS_KEPT:
             view.by_heart.clear()
@@ -202,46 +197,6 @@ class Standings:
         return tail
 
 
-class _Codes:
-    """Parts of slices and their codes."""
-
-    def __init__(self) -> None:
-        self.persons: list[Person] = []
-        self.said: list[Said] = []
-        self._numbers: dict[Person | Said, int] = {}
-        # Part → code, for each number of turns: a part that names a turn beyond is none.
-        self._known: list[dict[bytes, int]] = [{} for _ in range(TURNS_MAX + 1)]
-
-    def encode(self, parts: list[bytes], turns: int) -> bytes | None:
-        """Return the end of an entry; None when a part is not what it seemed, or an agreement comes twice."""
-        known = self._known[turns]
-        try:
-            person, *said = [known[part] for part in parts]
-        except KeyError:
-            return self.encode(parts, turns) if all(self._number(p, turns) for p in parts) else None
-        if len({self.said[code].agreement for code in said}) < len(said):
-            return None
-        return b"%c%b%c" % (person, _PACK[len(said)](*said), turns)
-
-    def _number(self, part: bytes, turns: int) -> bool:
-        """Give the part a code. False when it is not what it seemed, or names a turn that there is not."""
-        meant = read(part)
-        if meant is None or (meant.turn is not None and meant.turn >= turns):
-            return False
-        if meant not in self._numbers:
-            if len(self.said) >= CODES_MAX:
-                return False
-            self._numbers[meant] = len(self.persons if isinstance(meant, Person) else self.said)
-            if isinstance(meant, Person):
-                self.persons.append(meant)
-            else:
-                self.said.append(meant)
-        self._known[turns][part] = self._numbers[meant]
-        return True
-
-
-_STRUCTS = [Struct(f"<{count}H") for count in range(STANCES_MAX + 1)]
-_PACK, _SAID = [s.pack for s in _STRUCTS], [s.unpack_from for s in _STRUCTS]
 _TURNS = [Struct(f"{INSTANT_BYTES}s" * count).unpack_from for count in range(TURNS_MAX + 1)]
 
 

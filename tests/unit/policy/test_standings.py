@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passerelle_consent.policy import codes
 from passerelle_consent.policy import standings as module
 from passerelle_consent.policy.decide import Reason, compile_table
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Actor, Override, Protection, Stance, Standing, State
@@ -185,7 +186,7 @@ def test_an_older_revision_changes_nothing():
 
 
 def test_a_part_beyond_the_bound_is_kept_whole(monkeypatch):
-    monkeypatch.setattr(module, "CODES_MAX", 2)
+    monkeypatch.setattr(codes, "CODES_MAX", 2)
     kept = Standings(decode_standing)
     for notice in range(1, 5):
         its = standing(stance("s", "given", notice=notice), revision=notice)
