@@ -14,9 +14,10 @@ from passerelle_consent.records import problems
 from passerelle_consent.records.history import Said, one
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.bodies import Hex16
-from passerelle_consent.records.http.calls import PseudonymPath, department_of, records_of, subject_of
+from passerelle_consent.records.http.calls import PseudonymPath, department_of, reading_of, records_of, subject_of
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.words import What
 
 SEALED, PLAIN = "application/jose", "application/ld+json"
 
@@ -35,7 +36,7 @@ async def receipt(
 ) -> Response:
     """Return the receipt of something that was said: signed (JWS), or as bare JSON-LD where that is asked for."""
     records, subject = records_of(request), subject_of(request)
-    await records.standing(subject.ref, guardian=subject.guardian)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.CHANGES))
     said = await records.read(partial(one, ref=subject.ref, change=bytes.fromhex(change)))
     document = document_of(request, subject.ref, said, language)
     if PLAIN in accept:
