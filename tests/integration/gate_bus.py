@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,9 +18,11 @@ from passerelle_consent.policy.standing import Stance, Standing, State
 from passerelle_consent.wire import (
     POLICY_KEY,
     DeadLetter,
+    Erasure,
     Origin,
     decode_decisions,
     decode_fence,
+    encode_erasure,
     encode_standing,
 )
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, dead_letter, inbox, outbox, partition_of
@@ -68,6 +71,26 @@ class Bus:
         )
         assert self._consent.flush(SECONDS_MAX) == 0
         return places[0]
+
+    def erase(self, refs, *departments):
+        """Write an erasure of each subject; returns their ids."""
+        ids = [secrets.token_bytes(16) for _ in refs]
+        for ref, ident in zip(refs, ids, strict=True):
+            erasure = Erasure(id=ident, revision=9, at_ms=time.time_ns() // 1_000_000, departments=departments)
+            partition = partition_of(ref, self.partitions)
+            self._consent.produce(CONSENT, encode_erasure(erasure), ref, partition=partition)
+        assert self._consent.flush(SECONDS_MAX) == 0
+        return [ident.hex() for ident in ids]
+
+    def told(self, department, erasures):
+        """How often a department was told of each of these erasures, once it was told of all."""
+        wanted = set(erasures)
+
+        def enough(messages):
+            return wanted <= {said(m, "ce_id") for m in messages}
+
+        messages = self.read(department, inbox(department), inbox(department), self.partitions, enough)
+        return Counter(said(m, "ce_id") for m in messages if said(m, "ce_id") in wanted)
 
     def subjects(self, count, *agreements):
         """That many linked subjects who gave these agreements. A gate that runs may not know of them yet."""
@@ -198,7 +221,8 @@ class Worker:
 
 
 def said(message, header):
-    return dict(message.headers())[header].decode()
+    """What a header says; nothing when it is not there, as the decision's of a notice."""
+    return dict(message.headers()).get(header, b"").decode()
 
 
 def origins(count, *, rule=None):

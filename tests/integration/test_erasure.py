@@ -30,6 +30,7 @@ from integration.test_canary import EMAIL, IDENTITY, NAME, PHONE, Search, linked
 from passerelle.agents.state import expire
 from passerelle.issuer import Bearing
 from passerelle.keys import key_bytes
+from passerelle.receive.acknowledge import acknowledge
 from passerelle.receive.inbox import Erased, InboxReader
 from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey, SubjectKey, unseal
 from passerelle_consent.ledger.entries import Entry, EntryType
@@ -143,7 +144,7 @@ def erased(city: WholeCity, story: Story) -> None:
     issuer = city.portal.issuer
     roads = issuer.bearer(Bearing(scopes=["department"], department="roads"))
     url = f"{city.portal.url}/v1/erasures"
-    assert httpx.post(f"{url}/{story.erasure}/acknowledgement", auth=roads).status_code == 200
+    assert acknowledge(city.portal.url, roads, bytes.fromhex(story.erasure))
     officer = issuer.bearer(Bearing(scopes=["officer"], department="citizen-desk"))
     told = httpx.get(url, auth=officer).json()["notices"]
     story.overdue = {n["department"]: n["acknowledged_at"] is not None for n in told}

@@ -118,6 +118,7 @@ def test_replays_are_dropped(bus, worker):
 
 def test_a_killed_worker_loses_nothing_doubles_nothing_and_leaves_its_marks(bus, worker):
     refs, sent = bus.subjects(50, CONTACT), origins(4_000)
+    leaving = bus.subjects(400)
 
     def propose(some):
         for i, origin in some:
@@ -128,11 +129,14 @@ def test_a_killed_worker_loses_nothing_doubles_nothing_and_leaves_its_marks(bus,
     with bus.worker("w2", *QUICK) as other:
         propose(numbered[:2_000])
         bus.decisions(sent[:100])
+        erasures = bus.erase(leaving, "roads", "tax")
         worker.end(signal.SIGKILL)
         propose(numbered[2_000:])
         found = bus.decisions(sent)
         assert {len(decided) for decided in found.values()} == {1}
         assert len(bus.delivered("roads", [decided[0].id for decided in found.values()])) == len(sent)
+        for department in ("roads", "tax"):
+            assert bus.told(department, erasures) == dict.fromkeys(erasures, 1)
         propose(numbered)  # all of them again, now at a worker that decided at most some of them itself
         other.wait_for("stats", lambda line: line.get("replays_dropped", 0) >= len(sent))
         assert other.end(signal.SIGTERM) == 0
