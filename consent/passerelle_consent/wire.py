@@ -549,4 +549,6 @@ def is_erasure(value: bytes) -> bool:
 def decode_erasure(value: bytes) -> Erasure:
     """Raises `BadRecord`."""
     read = _decode(_ERASURE, value, "erasure", ERASURE_VERSION)
+    if not 0 <= read["revision"] < 2 ** (8 * REVISION_BYTES):
+        raise BadRecord("erasure: a revision that no standing has")
     return Erasure(**{**read, "departments": tuple(read["departments"])})

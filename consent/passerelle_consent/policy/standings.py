@@ -103,10 +103,6 @@ class Standings:
             self._entries[number] = entry
         return after > before
 
-    def keep(self, ref: bytes, standing: Standing) -> None:
-        """Hold a whole standing, whatever was known."""
-        self._entries[int.from_bytes(ref)] = standing
-
     def erase(self, ref: bytes, revision: int) -> bool:
         """Forget what the subject said (GDPR Art. 17), but not how far: no older record brings it back until `drop`.
 
