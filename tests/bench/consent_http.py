@@ -23,12 +23,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.fence import Times, traffic
-from faults.citizens import CONSENTS, Person, Portal
+from faults.citizens import CONSENTS, Portal
 from faults.run import broker_and_city
-from faults.scenario import PORTAL, Ground, link
+from faults.scenario import Ground, link
 from passerelle.city.components import Component, Supervisor
-from passerelle.city.node import HOST, free_port
-from passerelle.keys import secret
+from passerelle.city.node import free_port
+from passerelle.issuer import Bearing
 from postgresql import binaries, serving
 
 P99_MS_MAX = 250.0
@@ -38,14 +38,16 @@ WARM_UP = 40
 CROWD = 16
 """Clients at once where throughput is measured."""
 PATIENCE_S = 30
+TOKEN_MINUTES = 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a process of clients is to do: ``count`` changes of mind each, with a pause of up to ``pause_s``."""
 
-    portal: Portal
-    people: list[Person]
+    url: str
+    people: list[tuple[str, str]]
+    """Pseudonym and token."""
     clients: int
     count: int
     pause_s: float
@@ -87,23 +89,24 @@ def _client(task: Task, number: int) -> Done:
     """One keep-alive connection; of the standard library, since it costs the machine least."""
     choose = random.Random(f"{task.seed}/{number}")
     mine = task.people[number :: task.clients]
-    host, port = task.portal.url.removeprefix("http://").split(":")
+    host, port = task.url.removeprefix("http://").split(":")
     http = HTTPConnection(host, int(port), timeout=PATIENCE_S)
     give, withdraw, late = [], [], 0
     for _ in range(task.count):
-        at = f"/v1/subjects/{choose.choice(mine).pseudonym.hex()}/agreements/{choose.choice(CONSENTS).agreement}"
+        pseudonym, token = choose.choice(mine)
+        at = f"/v1/subjects/{pseudonym}/agreements/{choose.choice(CONSENTS).agreement}"
         for action, times in (("give", give), ("withdraw", withdraw)):
             time.sleep(choose.uniform(0, task.pause_s))
             began = time.perf_counter()
-            late += _post(http, f"{at}/{action}", task.portal) != 200
+            late += _post(http, f"{at}/{action}", token) != 200
             times.append((time.perf_counter() - began) * 1000)
     http.close()
     return Done(give=give, withdraw=withdraw, late=late)
 
 
-def _post(http: HTTPConnection, path: str, portal: Portal) -> int:
-    body = json.dumps({"department": portal.department, "notice": 1})
-    http.request("POST", path, body, {"Authorization": f"Bearer {portal.token}", "Content-Type": "application/json"})
+def _post(http: HTTPConnection, path: str, token: str) -> int:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    http.request("POST", path, json.dumps({"notice": 1}), headers)
     answer = http.getresponse()
     answer.read()
     assert answer.status in (200, 202), answer.status
@@ -122,16 +125,21 @@ def services() -> Iterator[tuple[Ground, dict[str, Portal]]]:
             print("PostgreSQL is not installed: SQLite alone", file=sys.stderr)
         else:
             urls["postgresql"] = stack.enter_context(serving(found, durable=True)).database()
-        token = secret(ground.home.keys, f"tokens/{PORTAL}")
         portals = {}
         for name, url in urls.items():
             port = free_port()
             os.environ["PASSERELLE_CONSENT_STORE"] = url
             supervisor.start(Component(name=f"consent-{name}", arguments=("consent", "serve", "--port", str(port))))
-            portals[name] = Portal(url=f"http://{HOST}:{port}", token=token, department=PORTAL)
+            portals[name] = ground.portal(port)
         gates = (Component(name=name, arguments=("gate", "run", "--worker", name)) for name in ("gate-1", "gate-2"))
         supervisor.start(*gates)
         yield ground, portals
+
+
+def known(portal: Portal, pseudonym: bytes) -> tuple[str, str]:
+    """A citizen's pseudonym and a token that lasts for the whole run."""
+    bearing = Bearing(scopes=["citizen"], department=portal.department, pseudonym=pseudonym)
+    return pseudonym.hex(), portal.issuer.mint(bearing, minutes=TOKEN_MINUTES)
 
 
 def main() -> int:
@@ -144,11 +152,11 @@ def main() -> int:
     found: dict[tuple[str, str], list[Done]] = {}
     with services() as (ground, portals), ProcessPoolExecutor(1, mp_context=spawning) as aside:
         people = {name: link(ground, portal, PEOPLE, seed=n) for n, (name, portal) in enumerate(portals.items())}
+        callers = {name: [known(portals[name], p.pseudonym) for p in found] for name, found in people.items()}
 
         def measure(name: str, clients: int, count: int, pause_s: float, seed: int) -> Done:
-            task = Task(
-                portal=portals[name], people=people[name], clients=clients, count=count, pause_s=pause_s, seed=seed
-            )
+            at = {"url": portals[name].url, "people": callers[name]}
+            task = Task(**at, clients=clients, count=count, pause_s=pause_s, seed=seed)
             return aside.submit(drive, task).result()
 
         for name in portals:

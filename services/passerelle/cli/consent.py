@@ -1,5 +1,6 @@
 """`passerelle consent`: the consent service. Composition root: the one place that puts its real parts together."""
 
+import gc
 import signal
 import socket
 from typing import TYPE_CHECKING, Annotated, Any
@@ -157,6 +158,9 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
         )
         records = application.state.records
         await records.start()
+        # Some 130,000 objects of libraries live as long as the process: the collector need not look through them again
+        # and again, which stands still for some 50 ms each time.
+        gc.freeze()
         try:
             listening.listen()
             address, port = listening.getsockname()[:2]

@@ -1,5 +1,6 @@
 """The composition root of a gate worker: settings, keys and clients come together here, and signals end here."""
 
+import gc
 import signal
 import threading
 import time
@@ -44,7 +45,9 @@ def serve(name: str, timings: Timings, *, make_task: Callable[..., Task] = Task)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    assemble(settings(), name, timings, make_task=make_task).run(stopping.is_set)
+    worker = assemble(settings(), name, timings, make_task=make_task)
+    gc.freeze()  # what is there by now lives as long as the process: the collector need not stop deliveries to see it
+    worker.run(stopping.is_set)
 
 
 def assemble(

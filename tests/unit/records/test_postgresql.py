@@ -170,7 +170,7 @@ async def test_locks_met_the_wrong_way_round_are_tried_again(store, operator):
         conn.execute(sql.REVISE, {"of": b"b" * 16, "revision": 2})
 
     await store.write(both)
-    assert len(attempts) == 2
+    assert len(attempts) > 1
     revisions = await store.read(lambda conn: conn.execute(sa.select(sql.subjects.c.revision)).scalars().all())
     assert revisions == [2, 2]
 

@@ -138,3 +138,24 @@ async def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
     assert revisions == list(range(1, len(revisions) + 1))
     assert len(revisions) == 1 + len(answers) - len(full)
     await city.down()
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+async def test_a_script_that_raises_changes_nothing_alone_or_among_others(store_url, neighbours):
+    store = Store(store_url)
+    await store.open()
+
+    def link(ref):
+        row = {"ref": ref, "linked_at_ms": 0, "revision": 1, "restricted_since_ms": None}
+        return lambda conn: conn.execute(sql.INSERT_SUBJECTS, [row])
+
+    def refused(conn):
+        link(b"r" * 16)(conn)
+        raise Lost
+
+    others = [link(bytes([n]) * 16) for n in range(neighbours)]
+    outcomes = await asyncio.gather(*map(store.write, (refused, *others)), return_exceptions=True)
+    assert isinstance(outcomes[0], Lost)
+    held = await store.read(lambda conn: conn.execute(sa.select(sql.subjects.c.ref)).scalars().all())
+    assert held == [bytes([n]) * 16 for n in range(neighbours)]
+    await store.close()
