@@ -503,9 +503,9 @@ ERASURE_NOTICES: sa.Select[Any] = (
     .order_by(erasures.c.id, erasures.c.department)
     .limit(sa.bindparam("most"))
 )
-OVERDUE_NOTICES = ERASURE_NOTICES.where(
-    erasures.c.acknowledged_at_ms.is_(None), erasures.c.notified_at_ms < sa.bindparam("told_before_ms")
-)
+_MISSING = (erasures.c.acknowledged_at_ms.is_(None), erasures.c.notified_at_ms < sa.bindparam("told_before_ms"))
+OVERDUE_NOTICES = ERASURE_NOTICES.where(*_MISSING)
+ACKNOWLEDGEMENTS_MISSING: sa.Select[Any] = sa.select(sa.func.count()).where(*_MISSING)
 CONFIRM = (
     sa.update(erasures)
     .where(

@@ -230,6 +230,8 @@ async def test_recipients_acknowledge_and_who_does_not_stands_out(city):
     assert "next" not in rest.links
     found = {n["department"]: n["overdue"] for n in page.json()["notices"] + rest.json()["notices"]}
     assert found == {"citizen-desk": True, "schools": True, "tax": False}
+    due = (await city.call("GET", "/v1/operations/attention", token="officer")).json()
+    assert (due["erasures_open"], due["erasures_overdue"]) == (2, 2)
     late = (await city.call("GET", "/v1/erasures?overdue=true", token="officer")).json()["notices"]
     assert [n["department"] for n in late] == ["citizen-desk", "schools"]
 

@@ -210,7 +210,8 @@ async def test_an_objection_is_due_in_a_calendar_month_and_then_stands_out(city)
     (late,) = (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"]
     assert late["overdue"]
     due = (await city.call("GET", "/v1/operations/attention", None, "operator")).json()
-    assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1}
+    nothing_erased = {"erasures_open": 0, "erasures_overdue": 0}
+    assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1, **nothing_erased}
 
 
 async def test_only_a_ground_with_its_law_resumes_and_it_can_be_objected_to_again(city):

@@ -14,12 +14,14 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 class AttentionOut(BaseModel):
-    """Counts: overrides without a review, objections without an answer; and how many of them are late."""
+    """Counts: overrides not reviewed, objections not answered, erasures not acknowledged; how many of them are late."""
 
     reviews_open: int
     reviews_overdue: int
     answers_open: int
     answers_overdue: int
+    erasures_open: int
+    erasures_overdue: int
 
 
 @router.get("/v1/operations/attention")
