@@ -131,6 +131,39 @@ def test_a_rare_record_is_parsed(name):
     assert kept.at(ANN, NOW_MS, ABOUT) == its
 
 
+ONE = encode_standing(standing(stance("street", "given", until_ms=5), minor_until_ms=7))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ONE.replace(b"\x0cstreet", b"\x0astreet"),
+        ONE.replace(b"\x0cstreet", b"\x0estreet"),
+        ONE.replace(b"street\x04\x02\x04\x02\x00", b"street\x04\x02\x04\x02\x04"),
+        ONE[:-4] + b"\1" + ONE[-3:],
+        ONE[:-2] + b"\1" + ONE[-1:],
+        ONE[:-1] + b"\2",
+        ONE[:-3] + b"\1" + ONE[-2:],
+    ],
+)
+def test_what_only_looks_usual_is_refused(broken):
+    """Also when all its parts are known by heart."""
+    assert broken != ONE
+    kept = Standings(decode_standing)
+    kept.put(ANN, ONE)
+    with pytest.raises(BadRecord):
+        kept.put(ANN, broken)
+    with pytest.raises(BadRecord):
+        Standings(decode_standing).put(ANN, broken)
+
+
+def test_an_agreement_that_comes_twice_is_left_to_the_parser():
+    """A form has no order: it could not tell which was said last."""
+    twice = encode_standing(standing(stance("aa", "given"), stance("ab", "withdrawn"))).replace(b"ab", b"aa")
+    assert not scanned(twice)
+    assert decode_standing(twice).stances["aa"].state is State.WITHDRAWN
+
+
 def test_turns_that_do_not_ascend_are_refused():
     """What has passed is counted: a turn before its time would be taken for another."""
     value = encode_standing(standing(stance("s", "given", until_ms=5), stance("p", "given", until_ms=7)))
