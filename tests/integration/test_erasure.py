@@ -79,7 +79,7 @@ class Story:
     erasure: str = ""
     kept_by_law: list[str] = field(default_factory=list)
     notices: dict[str, list[bytes]] = field(default_factory=dict)
-    overdue: dict[str, bool] = field(default_factory=dict)
+    acknowledged: dict[str, bool] = field(default_factory=dict)
     denied: str = ""
     after: set[str] = field(default_factory=set)
 
@@ -147,7 +147,7 @@ def erased(city: WholeCity, story: Story) -> None:
     assert acknowledge(city.portal.url, roads, bytes.fromhex(story.erasure))
     officer = issuer.bearer(Bearing(scopes=["officer"], department="citizen-desk"))
     told = httpx.get(url, auth=officer).json()["notices"]
-    story.overdue = {n["department"]: n["acknowledged_at"] is not None for n in told}
+    story.acknowledged = {n["department"]: n["acknowledged_at"] is not None for n in told}
     known = {d.id for d in decisions_about(city.ground, story.person)}
     city.publish([about(city, story.person, REPORTS)], a_second=100)
     city.drain()
@@ -318,8 +318,8 @@ def test_every_proof_still_verifies(story):
 def test_recipients_are_told_once_by_their_own_pseudonym_and_acknowledge(story):
     for department, told in story.notices.items():
         assert told == [story.ground.keyring.pseudonym(department, story.person.ref)], department
-    assert story.overdue["roads"]
-    assert not story.overdue["schools"]
+    assert story.acknowledged["roads"]
+    assert not story.acknowledged["schools"]
     assert story.kept_by_law
 
 
