@@ -118,7 +118,7 @@ def test_every_decision_about_a_citizen_is_told_once_newest_first(story):
 
 def test_what_was_shared_is_named_field_by_field(story):
     assert len(story.permitted) == MOVED
-    assert {f["name"] for f in story.permitted[0]["fields"]} >= {"new_street"}
+    assert {f["name"] for f in story.permitted[0]["fields"]} == {"moved_on", "street", "postcode", "city"}
     denied = [d for d in story.disclosures if d["recipient"] == "schools" and d["verdict"]["code"] == "deny"]
     assert [(d["reason"]["code"], d["fields"]) for d in denied] == [("consent-withdrawn", [])] * MOVED
 

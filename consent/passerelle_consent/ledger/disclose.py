@@ -6,7 +6,6 @@ there is nothing to find (GDPR Art. 17).
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -52,13 +51,15 @@ def opened(
     db: Reader, key: SubjectKey, *, start: int, end: int = NEWEST, wanted: Wanted = lambda _: True
 ) -> Iterator[Opened]:
     """Yield the entries wanted in ``[start, end)``, newest first; only those are opened. Raises `Invalid`."""
-    read = partial(db.listed, key.handle, start=start, count=READ_AT_ONCE)
-    while rows := read(end=end):
+    more = True
+    while more:
+        rows = db.listed(key.handle, start=start, end=end, count=READ_AT_ONCE)
         for index, body, sealed in rows:
             entry = Entry.parse(body)
             if wanted(entry):
                 yield Opened(index=index, entry=entry, private=_private(key, entry, sealed))
-        end = rows[-1][0]
+            end = index
+        more = len(rows) == READ_AT_ONCE
 
 
 def _private(key: SubjectKey, entry: Entry, sealed: bytes) -> Mapping[str, Any]:

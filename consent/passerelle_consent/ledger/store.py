@@ -85,6 +85,20 @@ _leader = sa.Table(
 )
 
 
+# Built once: a replay asks it for every subject of a city.
+_LISTED = (
+    sa.select(_private_parts.c.idx, _entries.c.body, _private_parts.c.sealed)
+    .join_from(_private_parts, _entries, _entries.c.idx == _private_parts.c.idx)
+    .where(
+        _private_parts.c.handle == sa.bindparam("handle"),
+        _private_parts.c.idx >= sa.bindparam("start"),
+        _private_parts.c.idx < sa.bindparam("end"),
+    )
+    .order_by(_private_parts.c.idx.desc())
+    .limit(sa.bindparam("count"))
+)
+
+
 class NotLeader(Fault):
     """Another integrator leads, or has led since: nothing of this transaction stays."""
 
@@ -159,14 +173,7 @@ class Reader:
 
     def listed(self, handle: bytes, *, start: int = 0, end: int, count: int) -> list[tuple[int, bytes, bytes]]:
         """Return (index, entry, private part) of entries under a handle in ``[start, end)``, the newest first."""
-        e, p = _entries.c, _private_parts.c
-        rows = self._db.execute(
-            sa.select(p.idx, e.body, p.sealed)
-            .join_from(_private_parts, _entries, e.idx == p.idx)
-            .where(p.handle == handle, p.idx >= start, p.idx < end)
-            .order_by(p.idx.desc())
-            .limit(count)
-        )
+        rows = self._db.execute(_LISTED, {"handle": handle, "start": start, "end": end, "count": count})
         return [(row.idx, row.body, row.sealed) for row in rows]
 
     def place(self, handle: bytes, ident: bytes) -> int | None:
