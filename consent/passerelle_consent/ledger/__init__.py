@@ -5,5 +5,5 @@ database, under a signed checkpoint), *published* (in the folder that everybody 
 
 The core needs neither Kafka nor a database: `tree`, `tiles`, `note`, `checkpoint`, `canonical`, `entries`, `folder`,
 `verify`, `prove`. It is what an auditor installs. `commitments`, `sequence` and `vault` are pure as well. `store`,
-`feed`, `publish` and `integrate` are the shell.
+`feed`, `publish`, `integrate` and `disclose` are the shell.
 """
