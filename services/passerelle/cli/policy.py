@@ -12,14 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from passerelle.city.manifest import Manifest
     from passerelle.config import Settings
     from passerelle.replay import Replaying
     from passerelle_consent.policy.bundle import PolicyBundle
-    from passerelle_consent.policy.decide import Decision
-    from passerelle_consent.policy.replay import Cases, Report, Transition
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -67,6 +63,7 @@ def replay(
     """
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
+    from passerelle.replay_report import plain, tell
 
     here = settings()
     since_ms = _instant_ms(since)
@@ -79,9 +76,9 @@ def replay(
         typer.echo("interrupted; nothing was written", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(_plain(report, changed.digest, since_ms), ensure_ascii=False))
+        typer.echo(json.dumps(plain(report, changed.digest, since_ms), ensure_ascii=False))
     else:
-        _tell(report, changed.digest)
+        tell(report, changed.digest)
 
 
 def _instant_ms(text: str) -> int:
@@ -120,7 +117,7 @@ def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
         with store.reading() as ledger, looking_back(here.consent_store_url()) as consent:
             yield Replaying(ledger, consent, master, since_ms)
     except sa.exc.OperationalError:
-        hint = "was this city started? passerelle up"
+        hint = "was this city ever started? passerelle consent serve; passerelle ledger integrate"
         raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None
     finally:
         store.close()
@@ -134,72 +131,3 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
         task = progress.add_task("Deciding again", total=total)
         yield lambda entries: progress.advance(task, entries)
-
-
-def _tell(report: "Report", digest: bytes) -> None:
-    console = Console()
-    table = Table("Flow", "Was", "Would be", "Decisions", "For example", caption=f"policy {digest.hex()}")
-    for transition, cases in _by_count(report.changed):
-        examples = "\n".join(ident.hex() for ident in cases.examples)
-        table.add_row(transition.flow, _word(transition.before), _word(transition.after), str(cases.count), examples)
-    if report.changed:
-        console.print(table)
-    different = sum(cases.count for cases in report.changed.values())
-    console.print(f"{report.decisions} decisions: {different} would be different, {report.unchanged} the same")
-    console.print(
-        f"Self-check: {report.reproduced} of {report.decided_again} reproduced under the policy of their time"
-    )
-    for transition, cases in _by_count(report.not_reproduced):
-        was, now = _word(transition.before), _word(transition.after)
-        console.print(f"  not reproduced: {transition.flow}: recorded {was}, comes out {now}: {cases.count}")
-    for why, count in sorted(report.lost.items()):
-        console.print(f"Cannot be decided again: {why.value}: {count}")
-    for flow in report.flows_gone:
-        console.print(f"Flow {flow} is not in the changed policy: all of it would be denied")
-    for flow in report.flows_new:
-        console.print(f"Flow {flow} is new: nothing was decided on it")
-
-
-def _by_count(cases: "Mapping[Transition, Cases]") -> "list[tuple[Transition, Cases]]":
-    return sorted(cases.items(), key=lambda item: (-item[1].count, item[0].flow))
-
-
-def _word(decision: "Decision") -> str:
-    without = f" without {', '.join(decision.withheld)}" if decision.withheld else ""
-    return f"{decision.verdict.value} ({decision.reason.value}){without}"
-
-
-def _plain(report: "Report", digest: bytes, since_ms: int) -> dict[str, object]:
-    return {
-        "policy": digest.hex(),
-        "since": datetime.fromtimestamp(since_ms / 1000, UTC).isoformat(timespec="milliseconds"),
-        "decisions": report.decisions,
-        "unchanged": report.unchanged,
-        "changed": [_plain_case(*item) for item in _by_count(report.changed)],
-        "self_check": {
-            "decided_again": report.decided_again,
-            "reproduced": report.reproduced,
-            "not_reproduced": [_plain_case(*item) for item in _by_count(report.not_reproduced)],
-        },
-        "lost": {why.value: count for why, count in sorted(report.lost.items())},
-        "flows_gone": list(report.flows_gone),
-        "flows_new": list(report.flows_new),
-    }
-
-
-def _plain_case(transition: "Transition", cases: "Cases") -> dict[str, object]:
-    return {
-        "flow": transition.flow,
-        "before": _plain_decision(transition.before),
-        "after": _plain_decision(transition.after),
-        "count": cases.count,
-        "examples": [ident.hex() for ident in cases.examples],
-    }
-
-
-def _plain_decision(decision: "Decision") -> dict[str, object]:
-    return {
-        "verdict": decision.verdict.value,
-        "reason": decision.reason.value,
-        "withheld": list(decision.withheld),
-    }
