@@ -90,6 +90,10 @@ def standing(offset, **states):
     return Consent(0, offset, REF, None, row)
 
 
+def minor(row):
+    return row._replace(standing={**row.standing, "minor_until_ms": 2_000})
+
+
 def proposal(n):
     return Exchange(0, n, REF, f"id{n}", "filed.roads", f"rule;outbox;0;{n};0", "desk.filed.v1", value(f"p{n}", "c"))
 
@@ -174,6 +178,10 @@ BAD = {
     "judged on the older standing": (replaced(decided(1, *REDACTED), decided(1)), "I2"),
     "judged on a standing that its transaction had not reached": (replaced(Position(0, 2, 3), Position(0, 2, 2)), "I2"),
     "judged by another policy": (replaced(decided(0), decided(0)._replace(policy="00" * 32)), "I2"),
+    "a minor whom no agreement covers": (
+        replaced(standing(3, contact="given"), minor(standing(3, contact="given"))),
+        "I2",
+    ),
     "a permitted event that never came": (without(delivery(0, 0, 1)), "I2d"),
     "delivered twice": ([*good(), delivery(0, 6, 7)], "I2d"),
     "delivered without decision": ([*good(), delivery(9, 6, 7)], "I2d"),
