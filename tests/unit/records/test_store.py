@@ -34,18 +34,30 @@ async def test_the_migrations_make_the_tables_that_the_statements_are_about(stor
     engine.dispose()
 
 
-async def test_the_tables_are_the_same_to_the_letter(tmp_path):
+async def test_the_tables_are_the_same_to_the_letter(store_url, tmp_path, request):
     """Alembic compares neither the conditions of partial indexes nor the order of a key's columns."""
-    made, directly = await migrated(f"sqlite:///{tmp_path}/made.db"), sa.create_engine("sqlite://")
+    on_sqlite = store_url.startswith("sqlite")
+    made = await migrated(store_url)
+    directly = sa.create_engine("sqlite://" if on_sqlite else request.getfixturevalue("postgresql").database())
     sql.metadata.create_all(directly)
-    assert schema(made) == schema(directly)
-    made.dispose()
+    words = AS_SQLITE_HAS_IT if on_sqlite else AS_POSTGRESQL_HAS_IT
+    assert said(made, words) == said(directly, words)
+    for engine in (made, directly):
+        engine.dispose()
 
 
-def schema(engine):
+AS_SQLITE_HAS_IT = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+AS_POSTGRESQL_HAS_IT = """
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL
+    SELECT table_name || '.' || column_name, concat_ws(' ', ordinal_position, data_type, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_schema = 'public'
+"""
+
+
+def said(engine, words):
     with engine.connect() as conn:
-        rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
-    return {name: " ".join(text.split()) for name, text in rows if name != "alembic_version"}
+        rows = conn.exec_driver_sql(words).all()
+    return {name: " ".join(text.split()) for name, text in rows if not name.startswith("alembic_version")}
 
 
 async def test_a_store_opened_again_is_left_as_it_is(store_url):
