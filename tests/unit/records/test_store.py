@@ -34,7 +34,7 @@ async def test_the_migrations_make_the_tables_that_the_statements_are_about(stor
     engine.dispose()
 
 
-async def test_the_tables_are_the_same_to_the_letter(store_url, tmp_path, request):
+async def test_the_tables_are_the_same_to_the_letter(store_url, request):
     """Alembic compares neither the conditions of partial indexes nor the order of a key's columns."""
     on_sqlite = store_url.startswith("sqlite")
     made = await migrated(store_url)
