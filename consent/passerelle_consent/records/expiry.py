@@ -1,14 +1,17 @@
-"""Consents whose time is over. The gate denies them at that instant; here it is recorded, and the citizen told."""
+"""What ends by time: consents, and the protection of adults with the last guardianship behind it.
 
-from collections.abc import Callable
+The gate denies a consent at that instant; here it is recorded, and the citizen told. A protection that is over gives
+the citizen their voice back (French Civil Code, art. 443).
+"""
 
 import sqlalchemy as sa
 
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.standing import Actor, Stance, State
-from passerelle_consent.records import notices, saying, sql, standings
+from passerelle_consent.records import guardians, notices, saying, sql, standings
 from passerelle_consent.records.changes import Asked
 from passerelle_consent.records.notices import Code
+from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import NewId, SubjectRef
 from passerelle_consent.records.transitions import Action
 
@@ -19,32 +22,39 @@ PRINCIPAL = "consent"
 """Who does it: the service itself."""
 
 
-def sweep(
-    conn: sa.Connection,
-    *,
-    find: Callable[[str, int], Agreement | None],
-    now_ms: int,
-    new_id: NewId,
-    partitions: int,
-) -> int:
+def sweep(conn: sa.Connection, *, book: PolicyBook, now_ms: int, new_id: NewId, partitions: int) -> int:
     """Record what has expired, some at a time; return how many, 0 when there is no more.
 
-    ``find`` gives the agreement of an id at an instant.
+    A consent to what the book does not know is left: no agreement says whose it was, and the gate denies it.
     """
-    over = [(row.ref, row.agreement) for row in conn.execute(sql.EXPIRED, {"now_ms": now_ms, "limit": PER_SWEEP_MAX})]
-    known = [(ref, agreement) for ref, id_ in over if (agreement := find(id_, now_ms)) is not None]
-    for ref, agreement in known:
-        asked = Asked(
-            id=new_id(),
-            ref=SubjectRef(ref),
-            department=agreement.source,
-            principal=PRINCIPAL,
-            at_ms=now_ms,
-            partitions=partitions,
-            by=Actor.OFFICER,
-        )
+    at = {"now_ms": now_ms, "known": book.ids(), "limit": PER_SWEEP_MAX}
+    over = conn.execute(sql.EXPIRED, at).all()
+    for row in over:
+        agreement = book.agreement(row.agreement, now_ms)
+        asked = _asked(row.ref, agreement.source, now_ms=now_ms, new_id=new_id, partitions=partitions)
         _expire(conn, asked, agreement)
-    return len(known)
+    return len(over)
+
+
+def sweep_protections(conn: sa.Connection, *, now_ms: int, new_id: NewId, partitions: int) -> int:
+    """Record which protections are over, some at a time; return how many, 0 when there is no more."""
+    over = conn.execute(sql.LAPSED, {"now_ms": now_ms, "limit": PER_SWEEP_MAX}).scalars().all()
+    for ref in over:
+        asked = _asked(ref, guardians.recorder_of(conn, ref), now_ms=now_ms, new_id=new_id, partitions=partitions)
+        guardians.lapse(conn, asked)
+    return len(over)
+
+
+def _asked(ref: bytes, department: str, *, now_ms: int, new_id: NewId, partitions: int) -> Asked:
+    return Asked(
+        id=new_id(),
+        ref=SubjectRef(ref),
+        department=department,
+        principal=PRINCIPAL,
+        at_ms=now_ms,
+        partitions=partitions,
+        by=Actor.OFFICER,
+    )
 
 
 def _expire(conn: sa.Connection, asked: Asked, agreement: Agreement) -> None:

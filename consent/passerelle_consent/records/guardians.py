@@ -54,7 +54,11 @@ class Recorded:
 
     def in_office(self, now_ms: int) -> bool:
         """Whether it is valid at an instant."""
-        return self.first_ms <= now_ms and (self.end_ms is None or now_ms < self.end_ms)
+        return self.first_ms <= now_ms and not self.over(now_ms)
+
+    def over(self, now_ms: int) -> bool:
+        """Whether it has ended by an instant."""
+        return self.end_ms is not None and self.end_ms <= now_ms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,9 +145,7 @@ def appoint(conn: sa.Connection, asked: Asked, appointment: Appointment) -> Chan
         "principal": asked.principal,
     }
     conn.execute(sql.INSERT_GUARDIANSHIP, row)
-    protection = before.protection if minor else _PROTECTION[appointment.relation]
-    after = replace(before, revision=before.revision + 1, protection=protection)
-    return _recorded(conn, asked, after, GUARDIAN, "recorded")
+    return _recorded(conn, asked, _protected(conn, asked, before), GUARDIAN, "recorded")
 
 
 def _check_appointment(conn: sa.Connection, asked: Asked, appointment: Appointment, *, minor: bool) -> None:
@@ -169,18 +171,35 @@ def dismiss(conn: sa.Connection, asked: Asked, guardianship: bytes) -> Change:
     recorded = {r.id: r for r in of_subject(conn, asked.ref)}
     if guardianship not in recorded:
         raise Problem(problems.UNKNOWN_GUARDIANSHIP)
-    if not recorded[guardianship].in_office(asked.at_ms):
+    if recorded[guardianship].over(asked.at_ms):
         raise Problem(problems.GUARDIANSHIP_OVER)
     conn.execute(sql.END_GUARDIANSHIP, {"of": guardianship, "end_ms": asked.at_ms})
-    left = [r for r in recorded.values() if r.id != guardianship and r.in_office(asked.at_ms)]
-    protection = _strongest(left) if before.class_at(asked.at_ms) is not SubjectClass.MINOR else before.protection
-    after = replace(before, revision=before.revision + 1, protection=protection)
+    after = _protected(conn, asked, before)
     return _recorded(conn, asked, after, GUARDIAN, "ended", regarding=guardianship)
 
 
-def _strongest(left: Sequence[Recorded]) -> Protection | None:
-    relations = {r.relation for r in left}
-    return next((_PROTECTION[r] for r in (Relation.TUTOR, Relation.CURATOR) if r in relations), None)
+def lapse(conn: sa.Connection, asked: Asked) -> Change:
+    """Record that a guardianship's term has ended the protection, or left a weaker one."""
+    before = standings.load(conn, asked.ref, asked.at_ms)
+    return _recorded(conn, asked, _protected(conn, asked, before), GUARDIAN, "ended")
+
+
+def recorder_of(conn: sa.Connection, ref: SubjectRef) -> str:
+    """Return the department that recorded the newest guardianship; "" where none is of record."""
+    return next((recorded.department for recorded in of_subject(conn, ref)), "")
+
+
+def _protected(conn: sa.Connection, asked: Asked, before: Standing) -> Standing:
+    """Return the next standing: an adult is protected as the strongest guardianship that is not over has it.
+
+    One that has not begun counts: nothing is given in its last days that the guardian would have to undo.
+    """
+    after = replace(before, revision=before.revision + 1)
+    if before.class_at(asked.at_ms) is SubjectClass.MINOR:
+        return after
+    relations = {r.relation for r in of_subject(conn, asked.ref) if not r.over(asked.at_ms)}
+    strongest = next((_PROTECTION[r] for r in (Relation.TUTOR, Relation.CURATOR) if r in relations), None)
+    return replace(after, protection=strongest)
 
 
 def emancipate(conn: sa.Connection, asked: Asked) -> Change:

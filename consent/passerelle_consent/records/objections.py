@@ -19,7 +19,7 @@ from passerelle_consent.records.changes import Asked, Change, record, repeat_of
 from passerelle_consent.records.notices import Code
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
-from passerelle_consent.records.transitions import Action, follow
+from passerelle_consent.records.transitions import Action, IllegalTransition, follow, like
 from passerelle_consent.wire import JournalEntry, JournalType
 
 ANSWER_WITHIN = "P1M"
@@ -106,7 +106,7 @@ def answer(
     repeated = repeat_of(conn, asked)
     if repeated is not None:
         return repeated
-    if objection.answered_ms is not None:
+    if find(conn, objection.id, objection.department).answered_ms is not None:  # since it was read, too
         raise Problem(problems.OBJECTION_ANSWERED)
     resumes = outcome is Outcome.RESUMED
     if resumes != (ground is not None and law is not None):
@@ -139,4 +139,10 @@ def answer(
 
 
 def _stance(held: Stance, agreement: Agreement, action: Action, asked: Asked) -> Stance:
-    return replace(held, state=follow(held.state, action, agreement.basis), at_ms=asked.at_ms, by=Actor.OFFICER)
+    try:
+        state = follow(held.state, action, agreement.basis)
+    except IllegalTransition as illegal:  # a later version rests on consent, and the citizen has said so
+        raise Problem(
+            problems.ILLEGAL_TRANSITION, state=illegal.state.value, legal=like(action, illegal.legal)
+        ) from None
+    return replace(held, state=state, at_ms=asked.at_ms, by=Actor.OFFICER)

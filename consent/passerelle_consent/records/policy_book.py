@@ -39,7 +39,7 @@ class PolicyBook:
 
     def all(self) -> list[Agreement]:
         """Return every version of every agreement, by id and version."""
-        return [a for agreement_id in sorted(self._versions) for a in self._versions[agreement_id]]
+        return [a for agreement_id in self.ids() for a in self._versions[agreement_id]]
 
     def versions(self, agreement_id: str) -> list[Agreement]:
         """Return every version of an agreement, in order. Raises `Problem` unknown-agreement."""
@@ -47,6 +47,10 @@ class PolicyBook:
         if not versions:
             raise Problem(problems.UNKNOWN_AGREEMENT)
         return list(versions)
+
+    def ids(self) -> list[str]:
+        """Return the id of every agreement."""
+        return sorted(self._versions)
 
     def has(self, ref: str) -> bool:
         """Whether ``id@version`` is published."""

@@ -333,15 +333,17 @@ class Records:
     async def _keep_house(self) -> None:
         p = self._parts
         roll = partial(erasure.roll, every_ms=ROLL_MS, partitions=p.partitions)
-        expire = partial(expiry.sweep, find=self._book.find, new_id=p.new_id, partitions=p.partitions)
+        expire = partial(expiry.sweep, book=self._book, new_id=p.new_id, partitions=p.partitions)
+        lapse = partial(expiry.sweep_protections, new_id=p.new_id, partitions=p.partitions)
         while True:
             self._chores_due.clear()
             now_ms = p.clock()
             try:
                 await p.store.write(partial(changes.forget_keys, before_ms=now_ms - REMEMBER_KEYS_MS))
                 await p.store.write(partial(consultations.close_due, now_ms=now_ms))
-                while await p.store.write(partial(expire, now_ms=now_ms)):
-                    self._relay.wake()
+                for sweep in (expire, lapse):
+                    while await p.store.write(partial(sweep, now_ms=now_ms)):
+                        self._relay.wake()
                 if await p.store.write(partial(roll, now_ms=now_ms)):
                     self._relay.wake()
                 self._unswept |= not await p.store.sweep()

@@ -30,6 +30,12 @@ subjects = sa.Table(
     sa.Column("minor_until_ms", _MS),
     sa.Column("protection", sa.Text),
 )
+sa.Index(
+    "subjects_protected",
+    subjects.c.ref,
+    sqlite_where=subjects.c.protection.is_not(None),
+    postgresql_where=subjects.c.protection.is_not(None),
+)
 
 links = sa.Table(
     "links",
@@ -49,6 +55,12 @@ stances = sa.Table(
     sa.Column("at_ms", _MS, nullable=False),
     sa.Column("until_ms", _MS),
     sa.Column("by", sa.Text, nullable=False),
+)
+sa.Index(
+    "stances_by_end",
+    stances.c.until_ms,
+    sqlite_where=stances.c.until_ms.is_not(None),
+    postgresql_where=stances.c.until_ms.is_not(None),
 )
 
 overrides = sa.Table(
@@ -275,7 +287,11 @@ REVISE_PERSON = (
 )
 EXPIRED: sa.Select[Any] = (
     sa.select(stances.c.ref, stances.c.agreement)
-    .where(stances.c.state.in_(("given", "renewed")), stances.c.until_ms <= sa.bindparam("now_ms"))
+    .where(
+        stances.c.state.in_(("given", "renewed")),
+        stances.c.until_ms <= sa.bindparam("now_ms"),
+        stances.c.agreement.in_(sa.bindparam("known", expanding=True)),
+    )
     .order_by(stances.c.until_ms)
     .limit(sa.bindparam("limit"))
 )
@@ -306,6 +322,23 @@ END_GUARDIANSHIPS = (
         sa.or_(guardianships.c.end_ms.is_(None), guardianships.c.end_ms > sa.bindparam("end_ms", type_=_MS)),
     )
     .values(end_ms=sa.bindparam("end_ms", type_=_MS))
+)
+_BEHIND_PROTECTION = (
+    guardianships.c.ref == subjects.c.ref,
+    guardianships.c.relation == sa.case((subjects.c.protection == "representation", "tutor"), else_="curator"),
+)
+_OVER = sa.func.coalesce(guardianships.c.end_ms <= sa.bindparam("now_ms", type_=_MS), sa.false())
+# Led by the few protected. One whose guardian was erased has no such row, and stays protected until an officer says so.
+LAPSED: sa.Select[Any] = (
+    sa.select(subjects.c.ref)
+    .where(
+        subjects.c.protection.is_not(None),
+        sa.or_(subjects.c.minor_until_ms.is_(None), subjects.c.minor_until_ms <= sa.bindparam("now_ms", type_=_MS)),
+        sa.exists().where(*_BEHIND_PROTECTION, _OVER),
+        ~sa.exists().where(*_BEHIND_PROTECTION, ~_OVER),
+    )
+    .order_by(subjects.c.ref)
+    .limit(sa.bindparam("limit"))
 )
 INSERT_APPROVAL = sa.insert(approvals)
 APPROVALS: sa.Select[Any] = sa.select(approvals).where(
@@ -396,6 +429,11 @@ REVIEWS_OVERDUE: sa.Select[Any] = sa.select(sa.func.count()).where(
 REVIEWS_OPEN: sa.Select[Any] = sa.select(sa.func.count()).where(overrides.c.review.is_(None))
 ANSWERS_OVERDUE: sa.Select[Any] = sa.select(sa.func.count()).where(
     objections.c.answered_ms.is_(None), objections.c.due_ms <= sa.bindparam("before_ms")
+)
+CONSENTS_ENDING: sa.Select[Any] = sa.select(sa.func.count()).where(
+    stances.c.state.in_(("given", "renewed")),
+    stances.c.until_ms > sa.bindparam("now_ms"),
+    stances.c.until_ms <= sa.bindparam("before_ms"),
 )
 ANSWERS_OPEN: sa.Select[Any] = sa.select(sa.func.count()).where(objections.c.answered_ms.is_(None))
 

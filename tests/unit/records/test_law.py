@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from passerelle_consent.policy.standing import Protection, State
-from passerelle_consent.records import expiry
+from passerelle_consent.records import expiry, objections, sql
+from passerelle_consent.records.changes import Asked
+from passerelle_consent.records.objections import Outcome
+from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalType
 from unit.records.fakes import AGREEMENTS, City, agreement, citizen, identity, until
 
@@ -59,6 +64,13 @@ def guardian(pseudonym):
 
 def slug(answer):
     return answer.json()["type"].rpartition(":")[2]
+
+
+async def swept(city, sweep, **more):
+    more = {"new_id": city.records._parts.new_id, "now_ms": city.clock.now_ms, "partitions": 4, **more}
+    done = await city.store.write(partial(sweep, **more))
+    city.records._relay.wake()
+    return done
 
 
 def standing_of(city, pseudonym):
@@ -163,6 +175,47 @@ async def test_a_tutor_represents_an_adult_and_a_curator_does_not_speak_in_their
     assert (await city.say("give", adult, "alone", token=guardian(curator))).json()["why"] == "subject-speaks"
 
 
+async def test_the_stronger_protection_stands_while_its_guardian_does(city):
+    adult, tutor, curator = await city.link("Majeur", "Tuteur", "Curateur")
+    await appoint(city, adult, tutor, "tutor")
+    await appoint(city, adult, curator, "curator")
+    assert standing_of(city, adult).protection is Protection.REPRESENTATION
+
+
+async def test_a_guardianship_that_was_over_when_it_was_recorded_protects_nobody(city):
+    adult, tutor = await city.link("Majeur", "Tuteur")
+    await appoint(city, adult, tutor, "tutor", until="2020-01-01T00:00:00Z")
+    assert standing_of(city, adult).protection is None
+
+
+async def test_a_guardianship_that_has_not_begun_can_be_ended(city):
+    adult, tutor = await city.link("Majeur", "Tuteur")
+    recorded = (await appoint(city, adult, tutor, "tutor", valid_from="2027-01-01T00:00:00Z")).json()
+    assert standing_of(city, adult).protection is Protection.REPRESENTATION
+    path = f"/v1/subjects/{adult}/guardians/{recorded['acknowledgement']}/end"
+    assert (await city.call("POST", path, {"evidence": "TJ-26/0079"}, DESK_OFFICER)).status_code == 200
+    assert standing_of(city, adult).protection is None
+
+
+async def test_a_protection_ends_with_the_term_of_its_guardianship(city):
+    adult, tutor, curator = await city.link("Majeur", "Tuteur", "Curateur")
+    await appoint(city, adult, tutor, "tutor", until="2026-05-10T00:00:00Z")
+    await appoint(city, adult, curator, "curator", until="2026-05-20T00:00:00Z")
+    for end_ms, left in ((10 * DAY_MS, Protection.ASSISTANCE), (10 * DAY_MS, None)):
+        city.clock.now_ms += end_ms
+        assert await swept(city, expiry.sweep_protections) == 1
+        assert await swept(city, expiry.sweep_protections) == 0
+        await until(lambda left=left: standing_of(city, adult).protection is left)
+
+
+async def test_a_protected_adult_whose_tutor_was_erased_stays_protected(city):
+    adult, tutor = await city.link("Majeur", "Tuteur")
+    await appoint(city, adult, tutor, "tutor")
+    await city.store.write(lambda conn: conn.execute(sa.delete(sql.guardianships)))
+    assert await swept(city, expiry.sweep_protections) == 0
+    assert standing_of(city, adult).protection is Protection.REPRESENTATION
+
+
 async def test_guardians_and_wards_are_shown_to_those_concerned(city):
     kid, mother, father = await family(city)
     shown = (await city.call("GET", f"/v1/subjects/{kid}/guardians", None, guardian(mother))).json()["guardians"]
@@ -210,8 +263,8 @@ async def test_an_objection_is_due_in_a_calendar_month_and_then_stands_out(city)
     (late,) = (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"]
     assert late["overdue"]
     due = (await city.call("GET", "/v1/operations/attention", None, "operator")).json()
-    nothing_erased = {"erasures_open": 0, "erasures_overdue": 0}
-    assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1, **nothing_erased}
+    nothing_else = {"erasures_open": 0, "erasures_overdue": 0, "consents_ending": 0}
+    assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1, **nothing_else}
 
 
 async def test_only_a_ground_with_its_law_resumes_and_it_can_be_objected_to_again(city):
@@ -233,6 +286,19 @@ async def test_an_upheld_objection_stays_and_is_answered_once(city):
     (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
     assert notice["code"] == "objection-upheld"
     assert "cleanliness" in notice["words"]["fr"]
+
+
+async def test_two_officers_who_answer_at_once_give_one_answer(city):
+    _, shown = await objected(city)
+    held = await city.store.read(lambda conn: objections.find(conn, bytes.fromhex(shown["id"]), "civil-registry"))
+    await answer(city, shown, {"outcome": "upheld"})
+    asked = Asked(
+        id=b"2" * 16, ref=held.ref, department="civil-registry", principal="other", at_ms=held.due_ms, partitions=4
+    )
+    found = city.records.book.agreement("moves-to-cleanliness", asked.at_ms)
+    late = partial(objections.answer, asked=asked, objection=held, agreement=found, outcome=Outcome.RESUMED)
+    with pytest.raises(Problem, match="objection-answered"):
+        await city.store.write(partial(late, ground="waste-law", law="CGCT, art. L. 2224-13"))
 
 
 async def test_another_department_does_not_answer(city):
@@ -317,13 +383,35 @@ async def test_a_consent_is_over_in_time_and_recorded_and_can_be_given_anew(city
     given = await city.say("give", pseudonym, "a-year")
     assert given.json()["standing"]["agreements"][0]["until"].startswith("2027-05-01T00:00:00")
     city.clock.now_ms += 366 * DAY_MS
-    sweep = {"find": city.records.book.find, "now_ms": city.clock.now_ms, "partitions": 4}
-    new_id = city.records._parts.new_id
-    assert await city.store.write(lambda conn: expiry.sweep(conn, new_id=new_id, **sweep)) == 1
-    assert await city.store.write(lambda conn: expiry.sweep(conn, new_id=new_id, **sweep)) == 0
+    assert await swept(city, expiry.sweep, book=city.records.book) == 1
+    assert await swept(city, expiry.sweep, book=city.records.book) == 0
     shown = (await city.call("GET", "/v1/subjects/me/standing", None, citizen(pseudonym))).json()
     assert shown["agreements"][0]["state"] == "expired"
     assert (await city.say("give", pseudonym, "a-year")).json()["state"] == "given"
+
+
+async def test_consents_to_what_the_city_no_longer_knows_keep_no_other_from_expiring(city, monkeypatch):
+    first, second = await city.link("Durand", "Martin")
+    await city.say("give", first, "a-year")
+    await city.store.write(lambda conn: conn.execute(sa.update(sql.stances).values(agreement="gone")))
+    await city.say("give", second, "a-year")
+    city.clock.now_ms += 366 * DAY_MS
+    monkeypatch.setattr(expiry, "PER_SWEEP_MAX", 1)
+    assert await swept(city, expiry.sweep, book=city.records.book) == 1
+
+
+async def test_a_consent_that_soon_ends_is_counted_until_it_is_renewed(city):
+    (pseudonym,) = await city.link("Durand")
+    await city.say("give", pseudonym, "a-year")
+
+    async def ending():
+        return (await city.call("GET", "/v1/operations/attention", None, "operator")).json()["consents_ending"]
+
+    assert await ending() == 0
+    city.clock.now_ms += 340 * DAY_MS
+    assert await ending() == 1
+    assert (await city.say("give", pseudonym, "a-year")).json()["state"] == "renewed"
+    assert await ending() == 0
 
 
 async def test_an_expired_consent_that_nobody_has_swept_is_no_renewal(city):

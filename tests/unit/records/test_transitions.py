@@ -20,6 +20,39 @@ def test_every_transition_is_legal_or_says_what_is():
         assert refused.value.legal == legal, (state, action, basis)
 
 
+ACTIONS = "request defer give refuse withdraw revoke invalidate expire"
+CONSENT = {
+    "unknown": "requested - given refused - - - -",
+    "requested": "- deferred given refused - - - -",
+    "deferred": "requested - given refused - - - -",
+    "given": "- - renewed - withdrawn revoked invalidated expired",
+    "renewed": "- - renewed - withdrawn revoked invalidated expired",
+    "refused": "- - given - - - - -",
+    "expired": "requested - given refused - - - -",
+    "withdrawn": "requested - given - - - - -",
+    "revoked": "requested - given - - - - -",
+    "invalidated": "requested - given refused - - - -",
+    "objected": "requested - given refused - - - -",
+    "resumed": "requested - given refused - - - -",
+}
+"""What follows which state, written down a second time: the rows are states, the columns `ACTIONS`."""
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_follows_a_state_under_consent(state):
+    expected = dict(zip(ACTIONS.split(), CONSENT[state].split(), strict=True))
+    legal = {action.value: TRANSITIONS[action][state].value for action in legal_actions(state, Basis.CONSENT)}
+    assert legal == {action: after for action, after in expected.items() if after != "-"}
+
+
+@pytest.mark.parametrize("basis", [basis for basis in Basis if basis is not Basis.CONSENT])
+@pytest.mark.parametrize("state", State)
+def test_what_follows_a_state_under_any_other_basis(state, basis):
+    objected = {"uphold": "objected", "resume": "resumed"} if state is State.OBJECTED else {"object": "objected"}
+    expected = objected if basis in (Basis.PUBLIC_TASK, Basis.LEGITIMATE_INTERESTS) else {}
+    assert {a.value: TRANSITIONS[a][state].value for a in legal_actions(state, basis)} == expected
+
+
 def test_every_state_can_be_reached_and_be_left():
     reached = {after for table in TRANSITIONS.values() for after in table.values()}
     assert reached == set(State) - {State.UNKNOWN}

@@ -14,7 +14,10 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 class AttentionOut(BaseModel):
-    """Counts: overrides not reviewed, objections not answered, erasures not acknowledged; how many of them are late."""
+    """Counts: overrides not reviewed, objections not answered, erasures not acknowledged, and what is late.
+
+    And the consents that end within 30 days unless they are renewed.
+    """
 
     reviews_open: int
     reviews_overdue: int
@@ -22,6 +25,7 @@ class AttentionOut(BaseModel):
     answers_overdue: int
     erasures_open: int
     erasures_overdue: int
+    consents_ending: int
 
 
 @router.get("/v1/operations/attention")

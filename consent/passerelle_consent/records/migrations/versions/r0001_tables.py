@@ -22,6 +22,13 @@ def upgrade() -> None:
         sa.Column("minor_until_ms", _MS),
         sa.Column("protection", sa.Text),
     )
+    op.create_index(
+        "subjects_protected",
+        "subjects",
+        ["ref"],
+        sqlite_where=sa.text("protection IS NOT NULL"),
+        postgresql_where=sa.text("protection IS NOT NULL"),
+    )
     op.create_table(
         "links",
         sa.Column("ref", _ID, primary_key=True),
@@ -37,6 +44,13 @@ def upgrade() -> None:
         sa.Column("at_ms", _MS, nullable=False),
         sa.Column("until_ms", _MS),
         sa.Column("by", sa.Text, nullable=False),
+    )
+    op.create_index(
+        "stances_by_end",
+        "stances",
+        ["until_ms"],
+        sqlite_where=sa.text("until_ms IS NOT NULL"),
+        postgresql_where=sa.text("until_ms IS NOT NULL"),
     )
     op.create_table(
         "overrides",
