@@ -9,8 +9,11 @@ from lutece.citizens import Citizen
 from lutece.day import DayEvent
 from lutece.voices import Choice, Desk
 from passerelle.pseudonyms import Keyring
-from passerelle_consent.policy.agreements import Agreement, Basis
+from passerelle_consent.policy.agreements import Agreement, Basis, Guardians
 from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.days import majority_ms
+from passerelle_consent.policy.standing import Standing
+from passerelle_consent.policy.voice import Relation, Voice, terms_of, voice_of_subject
 from passerelle_schemas.topics import partition_of
 
 CALLS_AT_ONCE = 24
@@ -22,6 +25,8 @@ CONTACTED_BY = ("cleanliness", "police", "roads")
 OBJECTS = 0.15
 OVERRIDDEN = 0.7
 OVERRIDE_HOURS = 48
+GUARDIANS_SINCE = "2020-01-01T00:00:00Z"
+"""Before the day: a parent's authority begins with a birth, and ends in the records at majority."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +36,8 @@ class Opinion:
     citizen: Citizen
     agreement: Agreement
     word: str
+    speakers: tuple[int, ...]
+    """Who says it, by number: the citizen, or those who speak for a child."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,9 @@ class Opinions:
     """(citizen, recipient)"""
 
 
-def form(events: Iterable[DayEvent], reporters: Iterable[Citizen], bundle: PolicyBundle, *, seed: int) -> Opinions:
+def form(
+    events: Iterable[DayEvent], reporters: Iterable[Citizen], bundle: PolicyBundle, *, seed: int, now_ms: int
+) -> Opinions:
     """Let the people concerned by the day's events speak: consent, objection; officers open overrides."""
     rng = random.Random(f"opinions/{seed}")
     concerned: dict[str, dict[int, Citizen]] = {}
@@ -56,7 +65,7 @@ def form(events: Iterable[DayEvent], reporters: Iterable[Citizen], bundle: Polic
         if agreement.basis is Basis.VITAL_INTERESTS:
             overrides += [(c, agreement.recipient) for c in people if rng.random() < OVERRIDDEN]
         else:
-            spoken += _opinions(rng, agreement, people)
+            spoken += _opinions(rng, agreement, people, now_ms)
     return Opinions(opinions=spoken, overrides=overrides)
 
 
@@ -71,13 +80,27 @@ def _people(
     return list(dict(sorted(found.items())).values())
 
 
-def _opinions(rng: random.Random, agreement: Agreement, people: Iterable[Citizen]) -> Iterator[Opinion]:
+def _opinions(rng: random.Random, agreement: Agreement, people: Iterable[Citizen], now_ms: int) -> Iterator[Opinion]:
     for citizen in people:
         if agreement.basis is Basis.CONSENT and rng.random() < SAYS_YES:
-            yield Opinion(citizen=citizen, agreement=agreement, word="give")
+            if speakers := who_gives(citizen, agreement, now_ms):
+                yield Opinion(citizen=citizen, agreement=agreement, word="give", speakers=speakers)
         # Nobody objects to street reports: a pothole is mended whoever saw it.
         elif agreement.id.startswith("move-") and agreement.basis.can_be_objected and rng.random() < OBJECTS:
-            yield Opinion(citizen=citizen, agreement=agreement, word="object")
+            speaker = citizen.guardians[0] if citizen.guardians else citizen.number
+            yield Opinion(citizen=citizen, agreement=agreement, word="object", speakers=(speaker,))
+
+
+def who_gives(citizen: Citizen, agreement: Agreement, now_ms: int) -> tuple[int, ...]:
+    """Return who gives this consent by the law, by number; nobody where the agreement does not cover the citizen."""
+    of_age_ms = majority_ms(citizen.identity.birth_date)
+    standing = Standing(linked=True, minor_until_ms=of_age_ms if of_age_ms > now_ms else None)
+    heard = voice_of_subject(agreement, standing, now_ms, gives=True)
+    if heard is Voice.ALONE:
+        return (citizen.number,)
+    if heard is not Voice.GUARDIAN_SPEAKS:
+        return ()
+    return citizen.guardians[: 2 if terms_of(agreement).guardians is Guardians.BOTH else 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +111,43 @@ class Speaker:
     pseudonyms: Sequence[bytes] = field(repr=False)
 
 
+async def record_guardians(opinions: Opinions, registrar: Speaker) -> None:
+    """Record who speaks for the children that something is said about, as a civil registry would."""
+    free = asyncio.Semaphore(CALLS_AT_ONCE)
+    wards = {o.citizen.number: o.citizen for o in opinions.opinions if o.citizen.guardians}
+
+    async def one(ward: Citizen) -> None:
+        async with free:
+            for guardian in ward.guardians[:2]:
+                answer = await registrar.desk.guardian(
+                    registrar.pseudonyms[ward.number],
+                    guardian=registrar.pseudonyms[guardian].hex(),
+                    relation=Relation.PARENT.value,
+                    evidence=f"EC-{ward.number:06d}",
+                    valid_from=GUARDIANS_SINCE,
+                )
+                await registrar.desk.acknowledged(answer)
+
+    async with asyncio.TaskGroup() as group:
+        for ward in wards.values():
+            group.create_task(one(ward))
+
+
 async def speak(opinions: Opinions, citizens: Speaker, officers: Speaker, done: Callable[[], None]) -> None:
-    """Say all of it, some at once: citizens by the desk that speaks for them, officers by their own."""
+    """Say all of it, some at once: citizens and guardians by tokens of their own, officers by theirs."""
     free = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def one(opinion: Opinion) -> None:
         async with free:
-            answer = await citizens.desk.say(
-                citizens.pseudonyms[opinion.citizen.number],
-                opinion.agreement.id,
-                opinion.word,
-                notice=opinion.agreement.notice.version,
-            )
-            await citizens.desk.acknowledged(answer)
+            for speaker in opinion.speakers:
+                answer = await citizens.desk.say(
+                    citizens.pseudonyms[opinion.citizen.number],
+                    opinion.agreement.id,
+                    opinion.word,
+                    speaker=citizens.pseudonyms[speaker],
+                    notice=opinion.agreement.notice.version,
+                )
+                await citizens.desk.acknowledged(answer)
             done()
 
     async def override(citizen: Citizen, recipient: str) -> None:
@@ -132,6 +179,7 @@ def choices(opinions: Opinions, at_desk: Sequence[bytes], keyring: Keyring, desk
             found.append(
                 Choice(
                     at_desk=pseudonym,
+                    speakers=tuple(at_desk[number] for number in opinion.speakers),
                     agreement=opinion.agreement.id,
                     notice=opinion.agreement.notice.version,
                     recipient=recipient,

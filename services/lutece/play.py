@@ -1,6 +1,7 @@
 """The day itself: departments publish, citizens speak, and some change their minds while traffic runs."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -79,8 +80,8 @@ def _first(group: BaseExceptionGroup[Fault]) -> Fault:
 
 
 def citizen(pseudonym: bytes) -> Bearing:
-    """Whom the portal's sign-in says that somebody is."""
-    return Bearing(scopes=["citizen"], department=DESK, pseudonym=pseudonym)
+    """Whom the portal's sign-in says that somebody is; for whom they may speak, the service knows."""
+    return Bearing(scopes=["citizen", "guardian"], department=DESK, pseudonym=pseudonym)
 
 
 class _Play:
@@ -108,10 +109,13 @@ class _Play:
             desk = await open_.enter_async_context(Desk(url, lambda pseudonym: issuer.bearer(citizen(pseudonym))))
             officer = issuer.bearer(Bearing(scopes=["officer"], department=FRAIL_REGISTER))
             officers = await open_.enter_async_context(Desk(url, lambda _: officer))
+            registry = issuer.bearer(Bearing(scopes=["officer"], department=DESK))
+            registrars = await open_.enter_async_context(Desk(url, lambda _: registry))
             producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
             choices = await self._speak(
                 opinions.Speaker(desk=desk, pseudonyms=linked[DESK]),
                 opinions.Speaker(desk=officers, pseudonyms=linked[FRAIL_REGISTER]),
+                opinions.Speaker(desk=registrars, pseudonyms=linked[DESK]),
             )
             ends = open_.enter_context(InboxEnds(self._city.access("observer")))
             over = asyncio.Event()
@@ -139,10 +143,14 @@ class _Play:
             self._progress.advance(bar)
         return linked
 
-    async def _speak(self, citizens: opinions.Speaker, officers: opinions.Speaker) -> list[Choice]:
-        said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED)
+    async def _speak(
+        self, citizens: opinions.Speaker, officers: opinions.Speaker, registrars: opinions.Speaker
+    ) -> list[Choice]:
+        now_ms = time.time_ns() // 1_000_000
+        said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED, now_ms=now_ms)
         total = len(said.opinions) + len(said.overrides)
         bar = self._progress.add_task("citizens give, object; officers open overrides", total=total)
+        await opinions.record_guardians(said, registrars)
         await opinions.speak(said, citizens, officers, lambda: self._progress.advance(bar))
         keyring, partitions = self._city.keyring, self._city.manifest.partitions
         return opinions.choices(said, citizens.pseudonyms, keyring, DESK, partitions)

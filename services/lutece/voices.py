@@ -33,7 +33,9 @@ class Choice:
     """A consent that a citizen may take back: who, which agreement, and where it would show."""
 
     at_desk: bytes = field(repr=False)
-    """The citizen's pseudonym at the desk that speaks for them."""
+    """The citizen's pseudonym at the desk."""
+    speakers: tuple[bytes, ...] = field(repr=False)
+    """Who gives it: the citizen, or a child's guardians; the pseudonyms that they sign in by. Any of them withdraws."""
     agreement: str
     notice: int
     recipient: str
@@ -94,7 +96,7 @@ class InboxEnds:
 class Desk:
     """A way to the consent service, for the citizens of one department or its officers.
 
-    ``auth_of`` gives whoever speaks about a pseudonym: the citizen by a token of their own, or an officer.
+    ``auth_of`` gives the token of whoever speaks: of the citizen of a pseudonym, or an officer's.
     """
 
     def __init__(self, base_url: str, auth_of: Callable[[bytes], httpx.Auth]) -> None:
@@ -109,13 +111,22 @@ class Desk:
     ) -> None:
         await self._http.aclose()
 
-    async def say(self, pseudonym: bytes, agreement: str, word: str, **body: Any) -> httpx.Response:
-        """``word`` is give, refuse, withdraw or object. Raises `VoiceFault` for anything but 200 and 202."""
-        return await self._post(pseudonym, f"agreements/{agreement}/{word}", body)
+    async def say(
+        self, pseudonym: bytes, agreement: str, word: str, *, speaker: bytes | None = None, **body: Any
+    ) -> httpx.Response:
+        """``word`` is give, refuse, withdraw or object; ``speaker`` says it where it is not the citizen.
+
+        Raises `VoiceFault` for anything but 200 and 202.
+        """
+        return await self._post(pseudonym, f"agreements/{agreement}/{word}", body, speaker=speaker)
 
     async def override(self, pseudonym: bytes, **body: Any) -> None:
         """Open a vital-interests override (GDPR Art. 6(1)(d))."""
         await self._post(pseudonym, "overrides", body)
+
+    async def guardian(self, ward: bytes, **body: Any) -> httpx.Response:
+        """Record a guardianship."""
+        return await self._post(ward, "guardians", body)
 
     async def acknowledged(self, answer: httpx.Response) -> None:
         """Wait until a change is fenced: at once for 200, by its status address for 202."""
@@ -129,9 +140,11 @@ class Desk:
             if status.status_code == httpx.codes.OK and status.json().get("acknowledged_at"):
                 return
 
-    async def _post(self, pseudonym: bytes, path: str, body: Mapping[str, Any]) -> httpx.Response:
+    async def _post(
+        self, pseudonym: bytes, path: str, body: Mapping[str, Any], *, speaker: bytes | None = None
+    ) -> httpx.Response:
         path = f"/v1/subjects/{pseudonym.hex()}/{path}"
-        answer = await self._http.post(path, json=body, auth=self._auth_of(pseudonym))
+        answer = await self._http.post(path, json=body, auth=self._auth_of(speaker or pseudonym))
         if answer.status_code not in (httpx.codes.OK, httpx.codes.CREATED, httpx.codes.ACCEPTED):
             raise VoiceFault(f"the consent service answered {answer.status_code}: {_title(answer)}")
         return answer
@@ -151,14 +164,15 @@ async def change_minds(
         made.append(withdrawal)
         if rng.random() < 0.5:  # noqa: PLR2004 - half of them
             withdrawal.end = await ends.log(choice.recipient, choice.partition)
-            await desk.say(choice.at_desk, choice.agreement, "give", notice=choice.notice)
+            for speaker in choice.speakers:
+                await desk.say(choice.at_desk, choice.agreement, "give", speaker=speaker, notice=choice.notice)
             standing.insert(0, choice)
     return made
 
 
 async def _withdraw(desk: Desk, ends: InboxEnds, choice: Choice) -> Withdrawal:
     asked = time.perf_counter()
-    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw")
+    answer = await desk.say(choice.at_desk, choice.agreement, "withdraw", speaker=choice.speakers[0])
     await desk.acknowledged(answer)
     fence_ms = (time.perf_counter() - asked) * 1000
     first = await ends.stable(choice.recipient, choice.partition)
