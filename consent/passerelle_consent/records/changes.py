@@ -96,7 +96,7 @@ def acknowledge(conn: sa.Connection, ids: Sequence[bytes], *, now_ms: int, parti
             at_ms=now_ms,
             subject=change.ref,
             agreements=() if change.agreement is None else (change.agreement,),
-            recipient=change.recipient,
+            recipient=change.recipient or None,  # a change of the person, and not of a sharing, has none
             department=change.department,
             regarding=change.id,
         )

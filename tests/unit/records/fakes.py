@@ -10,6 +10,8 @@ from itertools import count
 
 import httpx
 
+from passerelle_consent.ledger.commitments import Committed
+from passerelle_consent.ledger.sequence import draft_of_journal
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.receipts.document import Controller
@@ -288,6 +290,10 @@ class City:
     async def down(self):
         await self.http.aclose()
         await self.records.stop()
+        committed = Committed(subject_commit=b"c" * 32, body_commit=b"c" * 32, sealed=b"")
+        for said in self.broker.journal():  # what the ledger could not write down would stop it
+            draft = draft_of_journal(said)
+            draft.entry(committed if draft.commits else None)
 
     def bearer(self, who):
         """A token of whom `WHO` names or a `citizen`; any other text is the token itself."""
