@@ -118,13 +118,13 @@ def services() -> Iterator[tuple[Ground, dict[str, Portal]]]:
     """A city with one consent service for each store; both are up throughout, and one of them is asked at a time."""
     with ExitStack() as stack:
         ground = stack.enter_context(broker_and_city(environ={}))
-        supervisor = stack.enter_context(Supervisor(home=ground.home, environ=ground.environ()))
         urls = {"sqlite": f"sqlite:///{ground.home.store}/bench.db"}
         found = binaries()
         if found is None:
             print("PostgreSQL is not installed: SQLite alone", file=sys.stderr)
         else:
             urls["postgresql"] = stack.enter_context(serving(found, durable=True)).database()
+        supervisor = stack.enter_context(Supervisor(home=ground.home, environ=ground.environ()))
         portals = {}
         for name, url in urls.items():
             port = free_port()
