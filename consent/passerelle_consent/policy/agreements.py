@@ -109,6 +109,13 @@ class Consent(_Document):
         return None if self.valid_for is None else end_ms(at_ms, self.valid_for)
 
 
+class Consulted(_Document):
+    """The public consultation about the draft of this version, and the SHA-256 of its result: a leaf of the ledger."""
+
+    id: Slug
+    result: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Signature(_Document):
     """Who answers for the agreement, and since when."""
 
@@ -136,6 +143,7 @@ class Agreement(_Document):
     notice: Notice
     consent: Consent | None = None
     """With 6-1-a alone. None says the same as an empty block."""
+    consultation: Consulted | None = None
     review: date
     signed: tuple[Signature, ...] = Field(min_length=1)
 
