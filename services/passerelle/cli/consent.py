@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passerelle.cli.inbox import CONSENT_URL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,6 +82,28 @@ def token(
     manifest = Manifest.load(here.manifest_path)
     bearing = _bearing(manifest, scope, department, pseudonym, subject)
     typer.echo(LocalIssuer(here.home, manifest).mint(bearing, minutes=minutes))
+
+
+@app.command()
+def attention(
+    *,
+    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+) -> None:
+    """Count what waits: reviews of overrides, answers, erasures, consents that end. Exits with 1 if any is late."""
+    import httpx
+
+    from passerelle.attention import TIMEOUT_S, is_late, waiting
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.issuer import Bearing, LocalIssuer
+
+    here = settings()
+    auth = LocalIssuer(here.home, Manifest.load(here.manifest_path)).bearer(Bearing(scopes=["operator"]))
+    with httpx.Client(base_url=consent_url, auth=auth, timeout=TIMEOUT_S) as client:
+        counts = waiting(client)
+    for name, count in counts.items():
+        typer.echo(f"{name.replace('_', ' '):<18} {count}")
+    raise typer.Exit(1 if is_late(counts) else 0)
 
 
 def _bearing(
