@@ -301,6 +301,15 @@ async def test_two_officers_who_answer_at_once_give_one_answer(city):
         await city.store.write(partial(late, ground="waste-law", law="CGCT, art. L. 2224-13"))
 
 
+async def test_an_objection_that_no_longer_stands_is_not_answered_and_nothing_is_changed(city):
+    _, shown = await objected(city)
+    await city.store.write(lambda conn: conn.execute(sa.update(sql.stances).values(state="given")))
+    refused = await answer(city, shown, {"outcome": "upheld"})
+    assert (refused.status_code, slug(refused), refused.json()["state"]) == (409, "illegal-transition", "given")
+    (still,) = (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"]
+    assert still == shown
+
+
 async def test_another_department_does_not_answer(city):
     _, shown = await objected(city)
     refused = await answer(city, shown, {"outcome": "upheld"}, {"scope": "officer", "department": "tax"})
