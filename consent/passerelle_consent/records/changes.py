@@ -5,7 +5,7 @@ reads no clock; `store` runs it. One module for each matter: `saying`, `links`, 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ class Asked:
     by: Actor = Actor.SUBJECT
     guardian: SubjectRef | None = None
     """Who asks by a token of their own as the subject's guardian: the script checks that this is on record."""
+    if_match: frozenset[str] | None = None
+    """Change only a standing of one of these entity tags (RFC 9110 §13.1.1); None: whatever it is."""
     idempotency_key: str | None = None
     request: bytes = b""
     """SHA-256 of the request, to tell a repeat from another use of the same key."""
@@ -108,6 +110,22 @@ def acknowledge(conn: sa.Connection, ids: Sequence[bytes], *, now_ms: int, parti
 def forget_keys(conn: sa.Connection, *, before_ms: int) -> None:
     """Forget the Idempotency-Keys used before then."""
     conn.execute(sql.FORGET_IDEMPOTENT, {"before_ms": before_ms})
+
+
+def once(conn: sa.Connection, asked: Asked, script: Callable[[sa.Connection], Change]) -> Change:
+    """Return the change that this repeats; otherwise run the script, if the standing is the one asked to change.
+
+    Whatever the script refuses, it refuses after this: a repeat is answered as the first request was. Raises `Problem`
+    idempotency-key-reused, stale-etag, and what the script raises.
+    """
+    repeated = repeat_of(conn, asked)
+    if repeated is not None:
+        return repeated
+    if asked.if_match is not None:
+        held = standings.load(conn, asked.ref, asked.at_ms)
+        if standings.etag(held) not in asked.if_match:
+            raise Problem(problems.STALE_ETAG)
+    return script(conn)
 
 
 def repeat_of(conn: sa.Connection, asked: Asked) -> Change | None:

@@ -55,6 +55,9 @@ def _token(slug: str, title: str) -> ProblemType:
 # Seconds that a client waits before it comes back: the queue ahead of it drains in about one.
 _LATER = {"Retry-After": "1"}
 
+MALFORMED_JSON = ProblemType(slug="malformed-json", status=400, title="The body is not JSON.")
+UNKNOWN_MEMBER = ProblemType(slug="unknown-member", status=422, title="The body has members that are not documented.")
+MEDIA_TYPE_UNKNOWN = ProblemType(slug="unsupported-media-type", status=415, title="The body must be application/json.")
 MALFORMED = ProblemType(slug="malformed-request", status=422, title="The request is not of the documented form.")
 UNAUTHENTICATED = ProblemType(slug="unauthenticated", status=401, title="A bearer token is needed.", headers=_BEARER)
 TOKEN_MALFORMED = _token("token-malformed", "This is no access token of the documented form.")
@@ -161,6 +164,10 @@ CONSULTATION_IN_THE_PAST = ProblemType(
     slug="consultation-in-the-past", status=422, title="A consultation opens after it is published."
 )
 BAD_DRAFT = ProblemType(slug="bad-draft", status=422, title="The draft is no agreement that could be published.")
+STALE_ETAG = ProblemType(
+    slug="stale-etag", status=412, title="The standing is not the one of this If-Match: look at it again."
+)
+RATE_LIMITED = ProblemType(slug="rate-limited", status=429, title="Too many requests of this caller.", headers=_LATER)
 BAD_CURSOR = ProblemType(slug="bad-cursor", status=422, title="This cursor is not one of this list.")
 OWN_GUARDIAN = ProblemType(slug="own-guardian", status=422, title="Nobody is their own guardian.")
 GROUND_NEEDED = ProblemType(

@@ -228,7 +228,7 @@ class Records:
     async def change(self, asked: Asked, script: Script[Change]) -> Change:
         """Run the script that makes this change; wait until it is in effect, or patience ends. Raises `Problem`."""
         with self._effects.expecting(asked.id) as done:
-            change = await self._parts.store.write(script)
+            change = await self._parts.store.write(partial(changes.once, asked=asked, script=script))
             if change.id == asked.id:
                 self._relay.wake()
                 return await self._later(change, done)

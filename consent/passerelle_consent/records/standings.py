@@ -1,5 +1,6 @@
 """Read and write one subject's standing within a transaction, and tell the bus of it through the outbox."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,6 +85,14 @@ def save_person(conn: sa.Connection, ref: SubjectRef, after: Standing) -> None:
         "protection": after.protection and after.protection.value,
     }
     conn.execute(sql.REVISE_PERSON, {"of": ref, **said})
+
+
+def etag(standing: Standing) -> str:
+    """Return a strong entity tag (RFC 9110 §8.8.3): it changes with all that is shown of a standing.
+
+    A revision would not do: an override ends by itself, without one. Opaque, and the same for the same standing.
+    """
+    return f'"{hashlib.sha256(encode_standing(standing)).hexdigest()[:32]}"'
 
 
 def consent_row(

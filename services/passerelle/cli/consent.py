@@ -206,10 +206,11 @@ def _finish_on_signals() -> None:
 def _application(here: "Settings", parts: "Parts") -> "FastAPI":
     from passerelle.city.manifest import Manifest
     from passerelle_consent.records.http.app import make_app
+    from passerelle_consent.records.http.rates import Rates
     from passerelle_consent.records.service import Records
 
     manifest = Manifest.load(here.manifest_path)
-    return make_app(Records(parts), authenticator(manifest, here.home, parts.clock))
+    return make_app(Records(parts), authenticator(manifest, here.home, parts.clock), Rates(parts.clock))
 
 
 def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":

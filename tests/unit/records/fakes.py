@@ -16,8 +16,9 @@ from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.receipts.document import Controller
 from passerelle_consent.receipts.seal import Seal
-from passerelle_consent.records.http.app import make_app
+from passerelle_consent.records.http.app import ROUTERS, make_app
 from passerelle_consent.records.http.keys import FixedKeys
+from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.http.tokens import Tokens, Trust
 from passerelle_consent.records.relay import Superseded
 from passerelle_consent.records.service import Parts, Records
@@ -259,6 +260,7 @@ class City:
     register: Register = field(default_factory=Register)
     broken: list = field(default_factory=list)
     ids: count = field(default_factory=lambda: count(1))
+    rates: Rates | None = None
     asked: dict = field(default_factory=dict)
     """Where to look → who was sent there."""
 
@@ -282,7 +284,9 @@ class City:
                 on_broken=self.broken.append,
             )
         )
-        self.app = make_app(self.records, Tokens(FixedKeys(issuer.JWKS), TRUST, self.clock))
+        self.app = make_app(
+            self.records, Tokens(FixedKeys(issuer.JWKS), TRUST, self.clock), self.rates or Rates(self.clock)
+        )
         await self.records.start()
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://consent")
@@ -304,7 +308,9 @@ class City:
         who = self.asked.get(path, token)
         auth = {"Authorization": f"Bearer {self.bearer(who)}"} if token else {}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.http.request(method, path, json=body, headers={**auth, **named})
+        answer = await self.http.request(method, path, json=body, headers={**auth, **named})
+        check_documented(method, answer)
+        return answer
 
     async def link(self, *names, token="desk"):  # noqa: S107
         answer = await self.call("POST", "/v1/links", {"identities": [identity(name) for name in names]}, token)
@@ -328,6 +334,18 @@ class City:
 
     def ref(self, pseudonym, department="citizen-desk"):
         return self.register.ref(department, bytes.fromhex(pseudonym))
+
+
+def check_documented(method, answer):
+    """Whatever is answered stands in the route's OpenAPI: its status, and the type of its problem (`refuses`)."""
+    path = answer.request.url.path
+    for route in (r for router in ROUTERS for r in router.routes):
+        if method in route.methods and route.path_regex.match(path):
+            slug = answer.json()["type"].rpartition(":")[2] if answer.status_code >= 400 else None
+            known = slug in {kind.slug for kind in route.kinds} or slug is None
+            assert known, f"{method} {route.path}: @refuses lacks {slug}"
+            assert answer.status_code == (route.status_code or 200) or answer.status_code in route.responses
+            return
 
 
 def identity(family_name):

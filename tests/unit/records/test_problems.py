@@ -156,7 +156,6 @@ async def test_an_idempotency_key_used_for_something_else(city):
         {**SAID, "notice": "1 or so"},
         {**SAID, "notice": 0},
         {**SAID, "by": "neighbour"},
-        {**SAID, "Mme Zyxwvut": 1},
         {"Zyxwvut": "citizen-desk"},
     ],
 )
@@ -166,8 +165,23 @@ async def test_a_malformed_body(untouched, body):
     assert "yxwvut" not in answer.text
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"a":', b"\xff\xfe", b"null", b'"Zyxwvut"'])
+@pytest.mark.parametrize("content", [b"{", b'{"a":', b"\xff\xfe", b"Zyxwvut", b"[" * 100_000, b'{"notice": 1} {}'])
 async def test_bytes_that_are_no_json(untouched, content):
+    headers = {"content-type": "application/json", "authorization": f"Bearer {untouched.bearer(WHO)}"}
+    answer = await untouched.http.post(GIVE, content=content, headers=headers)
+    assert slug(answer) == (400, "malformed-json")
+    assert "yxwvut" not in answer.text
+
+
+@pytest.mark.parametrize("named", ["text/plain", "application/xml", "multipart/form-data", "application/json5", None])
+async def test_a_body_of_another_media_type(untouched, named):
+    headers = {"authorization": f"Bearer {untouched.bearer(WHO)}", **({"content-type": named} if named else {})}
+    answer = await untouched.http.post(GIVE, content=b'{"notice": 1}', headers=headers)
+    assert slug(answer) == (415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b'"Zyxwvut"', b"[]", b"7"])
+async def test_json_that_is_no_object(untouched, content):
     headers = {"content-type": "application/json", "authorization": f"Bearer {untouched.bearer(WHO)}"}
     answer = await untouched.http.post(GIVE, content=content, headers=headers)
     assert slug(answer) == (422, "malformed-request")
@@ -186,7 +200,6 @@ async def test_bytes_that_are_no_json(untouched, content):
         ("gender", "Zyxwvut"),
         ("birth_place", "Zyxwvut"),
         ("birth_country", "Zyxwvut"),
-        ("Zyxwvut", 1),
     ],
 )
 async def test_a_malformed_identity_is_placed_and_not_quoted(untouched, field, value):
@@ -195,6 +208,20 @@ async def test_a_malformed_identity_is_placed_and_not_quoted(untouched, field, v
     assert slug(answer) == (422, "malformed-request")
     where = answer.json()["errors"][0]["where"]
     assert where[:3] == ["body", "identities", 1]
+    assert "yxwvut" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (GIVE, {**SAID, "Mme Zyxwvut": 1}),
+        ("/v1/links", {"identities": [{**identity("Durand"), "Zyxwvut": 1}]}),
+        ("/v1/links", {"identities": [identity("Durand")], "department": "Zyxwvut"}),
+    ],
+)
+async def test_members_that_nobody_documented_are_not_passed_over(untouched, path, body):
+    answer = await untouched.call("POST", path, body, WHO if path == GIVE else "desk")
+    assert slug(answer) == (422, "unknown-member")
     assert "yxwvut" not in answer.text
 
 

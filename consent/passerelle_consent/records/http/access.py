@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from passerelle_consent.records import problems
+from passerelle_consent.records.http.answers import documented, kinds_of
 from passerelle_consent.records.ports import PERSONAL, Authenticator, Principal, Role
 from passerelle_consent.records.problems import Problem
+
+if TYPE_CHECKING:
+    from passerelle_consent.records.http.rates import Rates
 
 _SUBJECT = "/v1/subjects/{pseudonym}"
 _CONSULTATION = "/v1/consultations/{consultation}"
@@ -80,6 +84,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/v1/agreements/{agreement}/versions/{version}"),
         ("GET", "/v1/flows"),
         ("GET", "/v1/notices/{agreement}/{version}"),
+        ("GET", "/v1/openapi.json"),
         ("GET", "/v1/consultations"),
         ("GET", _CONSULTATION),
         ("GET", _CONSULTATION + "/result"),
@@ -89,8 +94,24 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
 """What needs no token: it says nothing about anybody."""
 
 
+SCHEME = "token"
+"""The security scheme's name in the OpenAPI."""
+
+
 class GuardedRoute(APIRoute):
-    """A route that knows its caller before it reads the body."""
+    """A route that knows its caller before it reads the body, and documents how it refuses."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        """Raise `KeyError` for a route that has no rule."""
+        super().__init__(path, endpoint, **settings)
+        rules = [self._rule(method) for method in sorted(self.methods or ())]
+        roles = frozenset().union(*(rule or () for rule in rules))
+        has_body = self.body_field is not None
+        self.kinds = kinds_of(path, self.dependant, roles if None not in rules else None, has_body=has_body)
+        self.responses = {**documented(self.kinds), **_taking_effect(self.response_model), **self.responses}
+        if None not in rules:
+            needed = [{SCHEME: [role.value]} for role in sorted(roles)]
+            self.openapi_extra = {"security": needed, **(self.openapi_extra or {})}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler. Raises `KeyError` for a route that has no rule."""
@@ -100,8 +121,9 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             request.state.principal = None
             for allowed in rules:
-                if allowed is not None:
-                    request.state.principal = await admit(request, allowed)
+                request.state.principal = await admit(request, allowed)
+            if self.body_field is not None:
+                _check_media_type(request)
             return await handle(request)
 
         return guarded
@@ -111,16 +133,51 @@ class GuardedRoute(APIRoute):
         return None if at in OPEN else RULES[at]
 
 
-async def admit(request: Request, allowed: frozenset[Role]) -> Principal:
-    """Return the caller. Raises `Problem`: unauthenticated, one of the token's, insufficient-scope."""
+async def admit(request: Request, allowed: frozenset[Role] | None) -> Principal | None:
+    """Return the caller, None where no token is needed. Raises `Problem`.
+
+    Unauthenticated, one of the token's, insufficient-scope; rate-limited, by principal or else by address.
+    """
+    rates: Rates = request.app.state.rates
+    try:
+        principal = None if allowed is None else await _authenticated(request)
+    except Problem as refused:
+        if refused.kind is not problems.ISSUER_UNAVAILABLE:
+            request.state.rate = rates.address(_address(request))
+        raise
+    request.state.rate = rates.address(_address(request)) if principal is None else rates.principal(principal)
+    if principal is not None and allowed is not None and principal.roles.isdisjoint(allowed):
+        raise insufficient(allowed)
+    return principal
+
+
+async def _authenticated(request: Request) -> Principal:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem(problems.UNAUTHENTICATED)
     authenticate: Authenticator = request.app.state.authenticate
-    principal = await authenticate(token.strip())
-    if principal.roles.isdisjoint(allowed):
-        raise insufficient(allowed)
-    return principal
+    return await authenticate(token.strip())
+
+
+def _address(request: Request) -> str:
+    """The peer's: behind a proxy, what uvicorn takes from the proxies that it trusts."""
+    return request.client.host if request.client else "unknown"
+
+
+def _check_media_type(request: Request) -> None:
+    """Raise `Problem` unsupported-media-type. A request without a body says nothing of its type."""
+    named = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if named != "application/json" and (named or request.headers.get("content-length", "0") != "0"):
+        raise Problem(problems.MEDIA_TYPE_UNKNOWN)
+
+
+def _taking_effect(model: Any) -> dict[int | str, dict[str, Any]]:
+    """Document the answer 202 of a change: the same body, and where to look."""
+    if "status" not in getattr(model, "model_fields", {}) or "acknowledgement" not in model.model_fields:
+        return {}
+    where = {"Location": {"schema": {"type": "string"}, "description": "Where to ask whether it has taken effect."}}
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {202: {"description": "Recorded, taking effect.", "content": content, "headers": where}}
 
 
 def insufficient(allowed: frozenset[Role]) -> Problem:

@@ -20,6 +20,7 @@ from passerelle_consent.records.http import (
     links,
     notices,
     objections,
+    openapi,
     overrides,
     receipts,
     register,
@@ -29,12 +30,14 @@ from passerelle_consent.records.http import (
     voices,
 )
 from passerelle_consent.records.http.edge import Edge, answer
+from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.ports import Authenticator
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
 
 ROUTERS = (
     health.router,
+    openapi.router,
     links.router,
     sayings.router,
     objections.router,
@@ -55,7 +58,7 @@ ROUTERS = (
 )
 
 
-def make_app(records: Records, authenticate: Authenticator) -> FastAPI:
+def make_app(records: Records, authenticate: Authenticator, rates: Rates) -> FastAPI:
     """Return the application; its lifespan starts and stops the service."""
 
     @asynccontextmanager
@@ -66,9 +69,18 @@ def make_app(records: Records, authenticate: Authenticator) -> FastAPI:
         finally:
             await records.stop()
 
-    app = FastAPI(title="Passerelle consent service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=openapi.TITLE,
+        description=openapi.DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        openapi_url=None,  # `openapi` serves it, guarded as all routes are
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.records = records
     app.state.authenticate = authenticate
+    app.state.rates = rates
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Edge)
@@ -85,8 +97,12 @@ async def _problem(request: Request, exc: Exception) -> Response:
 
 async def _malformed(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - registered for it alone
+    kinds = {e["type"] for e in exc.errors()}
+    if "json_invalid" in kinds:
+        return answer(Problem(problems.MALFORMED_JSON), request.scope["state"])
+    kind = problems.UNKNOWN_MEMBER if kinds == {"extra_forbidden"} else problems.MALFORMED
     errors = [{"where": _where(e), "what": e["type"]} for e in exc.errors()[:ERRORS_SHOWN_MAX]]
-    return answer(Problem(problems.MALFORMED, errors=errors), request.scope["state"])
+    return answer(Problem(kind, errors=errors), request.scope["state"])
 
 
 ERRORS_SHOWN_MAX = 20
@@ -101,7 +117,7 @@ def _where(error: dict[str, object]) -> list[object]:
 
 
 _BY_STATUS: dict[int, problems.ProblemType] = {
-    400: problems.MALFORMED,
+    400: problems.MALFORMED_JSON,  # FastAPI's word for bytes that no JSON parser reads
     404: problems.NOT_FOUND,
     405: problems.METHOD_NOT_ALLOWED,
 }

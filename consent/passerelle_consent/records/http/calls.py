@@ -1,6 +1,7 @@
 """What a route knows of its caller, and what every change is asked with."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from passerelle_consent.policy.standing import Actor, Standing
 from passerelle_consent.records import problems
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.http.access import insufficient
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut
 from passerelle_consent.records.ports import Principal, Pseudonym, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -19,10 +21,28 @@ from passerelle_consent.records.service import Records
 from passerelle_consent.records.words import What
 
 ME = "me"
+ANY = "*"
 
 PseudonymPath = Annotated[str, Path(pattern=rf"^({ME}|[0-9a-f]{{32}})$")]
 AgreementPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Your own key for this request: for 24 hours a repeat under it is done once.",
+    ),
+]
+_TAG = r'(W/)?"[\x21\x23-\x7e]*"'
+IfMatch = Annotated[
+    str | None,
+    Header(
+        max_length=1_000,
+        pattern=rf"^(\*|{_TAG}( *, *{_TAG})*)$",
+        description="Change only the standing of this `ETag`.",
+    ),
+]
 
 Mandate = Annotated[
     str | None,
@@ -119,6 +139,7 @@ class Call:
     response: Response
     subject: Subject
     idempotency_key: str | None
+    if_match: frozenset[str] | None = None
 
     def asked(self, what: str, body: BaseModel, *, by: str | None = None) -> Asked:
         """Give it an id. ``what`` and the body tell a repeat from another use of the key. Raises `Problem`.
@@ -135,6 +156,7 @@ class Call:
             principal.name,
             by=self.subject.by if by is None else Actor(by),
             guardian=self.subject.guardian,
+            if_match=self.if_match,
             idempotency_key=self.idempotency_key,
             request=hashlib.sha256(repeated).digest(),
         )
@@ -147,11 +169,24 @@ class Call:
         return ChangeOut.of(change, standing)
 
 
+@refuses(problems.KEY_REUSED, problems.STALE_ETAG)
 async def called(
     request: Request,
     response: Response,
     pseudonym: PseudonymPath,  # noqa: ARG001 - checked here, resolved by `subject_of`
     idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
 ) -> Call:
     """Gather a call: a dependency of every route that changes something."""
-    return Call(request=request, response=response, subject=subject_of(request), idempotency_key=idempotency_key)
+    return Call(
+        request=request,
+        response=response,
+        subject=subject_of(request),
+        idempotency_key=idempotency_key,
+        if_match=None if if_match is None or if_match == ANY else _strong(if_match),
+    )
+
+
+def _strong(if_match: str) -> frozenset[str]:
+    """Return the tags that can match: a weak one never does (RFC 9110 §13.1.1)."""
+    return frozenset(tag[0] for tag in re.finditer(_TAG, if_match) if tag[1] is None)

@@ -14,6 +14,7 @@ from passerelle_consent.policy.rules import problems_of_agreement
 from passerelle_consent.records import consultations, problems
 from passerelle_consent.records.consultations import Announced, Answer, Consultation, Outcome
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import In, epoch_ms, rfc3339
 from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -104,6 +105,9 @@ class ConsultationsOut(BaseModel):
 
 
 @router.put("/v1/consultations/{consultation}")
+@refuses(
+    problems.NOT_THE_SOURCE, problems.BAD_DRAFT, problems.CONSULTATION_PUBLISHED, problems.CONSULTATION_IN_THE_PAST
+)
 async def publish(request: Request, consultation: ConsultationId, body: ConsultationIn) -> ConsultationOut:
     """Publish a consultation about a draft of the caller's department. It is never edited afterwards."""
     if body.draft.source != department_of(request):
@@ -160,6 +164,7 @@ async def show(request: Request, consultation: ConsultationId) -> ConsultationOu
 
 
 @router.get("/v1/consultations/{consultation}/result")
+@refuses(problems.NO_RESULT)
 async def result(request: Request, consultation: ConsultationId) -> Response:
     """Return the result as the bytes whose SHA-256 the ledger holds (RFC 8785)."""
     held = await records_of(request).read(partial(consultations.find, consultation_id=consultation))
@@ -169,6 +174,7 @@ async def result(request: Request, consultation: ConsultationId) -> Response:
 
 
 @router.post("/v1/consultations/{consultation}/answer")
+@refuses(problems.NOT_THE_SOURCE, problems.CONSULTATION_STILL_OPEN, problems.CONSULTATION_ANSWERED)
 async def answer(request: Request, consultation: ConsultationId, body: AnswerIn) -> ConsultationOut:
     """Answer a consultation that is over. Its result becomes a leaf of the ledger."""
     await own_consultation(request, consultation)

@@ -13,6 +13,7 @@ from passerelle_consent.policy.decide import Verdict
 from passerelle_consent.records import problems
 from passerelle_consent.records.disclosures import Disclosure, explain, policies_of
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import DepartmentId, Hex16, rfc3339
 from passerelle_consent.records.http.calls import Mandate, PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -151,6 +152,7 @@ async def filtered(
 
 
 @router.get("/v1/subjects/{pseudonym}/disclosures")
+@refuses(problems.MANDATE_NEEDED, problems.LEDGER_UNAVAILABLE)
 async def disclosures(
     request: Request,
     pseudonym: PseudonymPath,
@@ -169,6 +171,7 @@ async def disclosures(
 
 
 @router.get("/v1/subjects/{pseudonym}/readers")
+@refuses(problems.MANDATE_NEEDED, problems.LEDGER_UNAVAILABLE)
 async def readers(
     request: Request,
     pseudonym: PseudonymPath,
@@ -184,6 +187,7 @@ async def readers(
 
 
 @router.get("/v1/subjects/{pseudonym}/proof/{decision}", response_class=PlainTextResponse)
+@refuses(problems.MANDATE_NEEDED, problems.LEDGER_UNAVAILABLE, problems.UNKNOWN_DECISION)
 async def proof(
     request: Request,
     pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it

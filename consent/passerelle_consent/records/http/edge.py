@@ -6,6 +6,7 @@ The line names the route's template, never the path (it holds a pseudonym), and 
 import asyncio
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -46,6 +47,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], *_encoded(state.get("rate", {}))]
             await send(message)
 
         started = time.perf_counter()
@@ -123,6 +125,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
+
+
+def _encoded(fields: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
 
 def _template(scope: Scope) -> str:

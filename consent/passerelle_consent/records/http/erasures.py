@@ -11,6 +11,7 @@ from passerelle_consent.records import erasure, problems
 from passerelle_consent.records.changes import Change
 from passerelle_consent.records.erasure import Notice
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import EraseIn, Hex16, maybe_rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -77,6 +78,7 @@ class NoticesOut(BaseModel):
 
 
 @router.post("/v1/subjects/{pseudonym}/erasure")
+@refuses(problems.SPEAKER)
 async def erase(call: Annotated[Call, Depends(called)], body: EraseIn) -> ErasureOut:
     """Erase a subject. 200 once the gate has forgotten it and every recipient's inbox says so; 202 until then."""
     records = records_of(call.request)
@@ -101,6 +103,7 @@ def _out(call: Call, change: Change, told: list[Notice], kept: list[Agreement]) 
 
 
 @router.post("/v1/erasures/{erasure_id}/acknowledgement")
+@refuses(problems.UNKNOWN_ERASURE)
 async def confirm(request: Request, erasure_id: ErasurePath) -> NoticeOut:
     """Say, as a recipient, that one's copies are gone or that a ground of Art. 17(3) keeps them."""
     records = records_of(request)

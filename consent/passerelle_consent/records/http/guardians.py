@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from passerelle_consent.policy.voice import Relation
-from passerelle_consent.records import guardians
+from passerelle_consent.records import guardians, problems
 from passerelle_consent.records.guardians import Appointment, Recorded
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, maybe_rfc3339, rfc3339
 from passerelle_consent.records.http.calls import (
     Call,
@@ -98,6 +99,13 @@ class WardsOut(BaseModel):
 
 
 @router.post("/v1/subjects/{pseudonym}/guardians")
+@refuses(
+    problems.OWN_GUARDIAN,
+    problems.UNKNOWN_GUARDIAN,
+    problems.WRONG_RELATION,
+    problems.TOO_MANY_GUARDIANS,
+    problems.ERASURE_UNDER_WAY,
+)
 async def appoint(call: Annotated[Call, Depends(called)], body: GuardianIn) -> ChangeOut:
     """Record a guardianship. Of an adult, protection follows: a curator's is assistance, a tutor's representation."""
     records = records_of(call.request)
@@ -115,6 +123,7 @@ async def appoint(call: Annotated[Call, Depends(called)], body: GuardianIn) -> C
 
 
 @router.post("/v1/subjects/{pseudonym}/guardians/{guardianship}/end")
+@refuses(problems.UNKNOWN_GUARDIANSHIP, problems.GUARDIANSHIP_OVER)
 async def dismiss(
     call: Annotated[Call, Depends(called)], guardianship: Annotated[Hex16, Path()], body: EvidenceIn
 ) -> ChangeOut:
@@ -125,6 +134,7 @@ async def dismiss(
 
 
 @router.post("/v1/subjects/{pseudonym}/emancipation")
+@refuses(problems.NO_MINOR)
 async def emancipate(call: Annotated[Call, Depends(called)], body: EvidenceIn) -> ChangeOut:
     """End a minority before the eighteenth birthday."""
     asked = call.asked("emancipation", body)

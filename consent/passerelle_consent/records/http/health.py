@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.calls import records_of
 from passerelle_consent.records.problems import Problem
 
@@ -17,6 +18,7 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
+@refuses(problems.NOT_READY)
 async def readyz(request: Request) -> dict[str, str]:
     """Say whether the service can do all of its work now."""
     why = records_of(request).not_ready()

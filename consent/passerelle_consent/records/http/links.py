@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 from passerelle_consent.policy.days import majority_ms
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import LinkIn, LinksOut
 from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.ports import BadIdentity
@@ -14,6 +15,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post("/v1/links")
+@refuses(problems.ERASURE_UNDER_WAY)
 async def link(request: Request, body: LinkIn) -> LinksOut:
     """Link identities to the caller's department. The status says whether the bus knows them yet."""
     records = records_of(request)

@@ -6,8 +6,9 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel
 
-from passerelle_consent.records import notices
+from passerelle_consent.records import notices, problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import Hex16, maybe_rfc3339, rfc3339
 from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -68,6 +69,7 @@ async def newest(
 
 
 @router.put("/v1/subjects/{pseudonym}/notices/{notice}/read", status_code=204)
+@refuses(problems.UNKNOWN_NOTICE)
 async def mark_read(
     request: Request,
     pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from passerelle_consent.records import objections, problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Code, Hex16, In, rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -69,6 +70,7 @@ async def unanswered(request: Request, page: Annotated[Page, Depends(paged)]) ->
 
 
 @router.post("/v1/subjects/{pseudonym}/objections/{objection}/answer")
+@refuses(problems.UNKNOWN_OBJECTION, problems.OBJECTION_ANSWERED, problems.GROUND_NEEDED, problems.UNKNOWN_AGREEMENT)
 async def answer(
     call: Annotated[Call, Depends(called)], objection: Annotated[Hex16, Path()], body: AnswerIn
 ) -> ChangeOut:

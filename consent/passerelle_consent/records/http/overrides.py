@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from passerelle_consent.records import overrides, problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, rfc3339
 from passerelle_consent.records.http.calls import Call, called, principal_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -21,6 +22,7 @@ HOUR_MS = 3_600_000
 
 
 @router.post("/v1/subjects/{pseudonym}/overrides")
+@refuses(problems.UNKNOWN_RECIPIENT)
 async def override(call: Annotated[Call, Depends(called)], body: OverrideIn) -> ChangeOut:
     """Open a recipient for one subject's vital interests (GDPR Art. 6(1)(d))."""
     records = records_of(call.request)
@@ -94,6 +96,7 @@ async def unreviewed(request: Request, page: Annotated[Page, Depends(paged)]) ->
 
 
 @router.post("/v1/subjects/{pseudonym}/overrides/{override}/review")
+@refuses(problems.UNKNOWN_OVERRIDE, problems.REVIEWED_ALREADY, problems.OWN_OVERRIDE)
 async def review(
     call: Annotated[Call, Depends(called)], override: Annotated[Hex16, Path()], body: ReviewIn
 ) -> ChangeOut:

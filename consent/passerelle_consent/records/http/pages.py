@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 
 from passerelle_consent.records import problems
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.problems import Problem
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ def _fit(place: Sequence[Any]) -> bool:
     return all(isinstance(part, str) or abs(part) < 2**63 for part in place)
 
 
+@refuses(problems.BAD_CURSOR)
 async def paged(
     request: Request,
     response: Response,

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from passerelle_consent.records import restrictions
+from passerelle_consent.records import problems, restrictions
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, In, rfc3339
 from passerelle_consent.records.http.calls import Call, called, records_of
 from passerelle_consent.records.restrictions import Ground
@@ -32,6 +33,7 @@ class AnnouncedOut(BaseModel):
 
 
 @router.post("/v1/subjects/{pseudonym}/restriction")
+@refuses(problems.RESTRICTED_ALREADY, problems.SPEAKER)
 async def restrict(call: Annotated[Call, Depends(called)], body: RestrictIn) -> ChangeOut:
     """Restrict. 200 once nothing but what Art. 18(2) leaves can be delivered any more; 202 until then."""
     asked = call.asked("restrict", body)
@@ -40,6 +42,7 @@ async def restrict(call: Annotated[Call, Depends(called)], body: RestrictIn) -> 
 
 
 @router.post("/v1/subjects/{pseudonym}/restriction/announcement")
+@refuses(problems.NOT_RESTRICTED)
 async def announce(call: Annotated[Call, Depends(called)], body: NothingIn) -> AnnouncedOut:
     """Tell the citizen that the restriction is to be lifted (Art. 18(3))."""
     asked = call.asked("announce", body)
@@ -49,6 +52,7 @@ async def announce(call: Annotated[Call, Depends(called)], body: NothingIn) -> A
 
 
 @router.post("/v1/subjects/{pseudonym}/restriction/lifting")
+@refuses(problems.NOT_RESTRICTED, problems.LIFTING_NOT_ANNOUNCED)
 async def lift(call: Annotated[Call, Depends(called)], body: NothingIn) -> ChangeOut:
     """Lift: the citizen at once, an officer seven days after the announcement."""
     asked = call.asked("lift", body)

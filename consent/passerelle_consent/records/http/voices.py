@@ -9,6 +9,7 @@ from pydantic import BaseModel, StringConstraints
 from passerelle_consent.records import problems, voices
 from passerelle_consent.records.consultations import Ruling
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import In
 from passerelle_consent.records.http.calls import department_of, principal_of, records_of
 from passerelle_consent.records.http.consultations import ConsultationId, own_consultation
@@ -85,18 +86,21 @@ async def voice(request: Request, consultation: ConsultationId) -> VoiceOut:
 
 
 @router.put("/v1/consultations/{consultation}/voice", status_code=204)
+@refuses(problems.CONSULTATION_NOT_OPEN)
 async def raise_voice(request: Request, consultation: ConsultationId, body: VoiceIn) -> None:
     """Support the draft or object to it; the last word before the closing counts."""
     await _raise(request, consultation, body.voice)
 
 
 @router.delete("/v1/consultations/{consultation}/voice", status_code=204)
+@refuses(problems.CONSULTATION_NOT_OPEN)
 async def take_back(request: Request, consultation: ConsultationId) -> None:
     """Take one's voice back."""
     await _raise(request, consultation, None)
 
 
 @router.post("/v1/consultations/{consultation}/arguments", status_code=202)
+@refuses(problems.CONSULTATION_NOT_OPEN, problems.ENOUGH_ARGUMENTS)
 async def argue(request: Request, consultation: ConsultationId, body: ArgumentIn) -> WaitingOut:
     """Put forward an argument. It waits for an officer; a second one for the same side replaces the first."""
     records = records_of(request)
@@ -121,6 +125,7 @@ async def arguments(
 
 
 @router.get("/v1/consultations/{consultation}/arguments/waiting")
+@refuses(problems.NOT_THE_SOURCE)
 async def waiting(
     request: Request, consultation: ConsultationId, page: Annotated[Page, Depends(paged)]
 ) -> ArgumentsOut:
@@ -130,6 +135,7 @@ async def waiting(
 
 
 @router.put("/v1/consultations/{consultation}/arguments/{n}/ruling", status_code=204)
+@refuses(problems.NOT_THE_SOURCE, problems.CONSULTATION_ANSWERED, problems.UNKNOWN_ARGUMENT)
 async def rule(
     request: Request, consultation: ConsultationId, n: Annotated[int, Path(ge=1, le=2**31 - 1)], body: RulingIn
 ) -> None:
