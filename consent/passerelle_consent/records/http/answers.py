@@ -22,13 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _REFUSALS = "refusals"
 
-ANYUNKNOWN = {
-    "{pseudonym}": problems.UNKNOWN_SUBJECT,
-    "{consultation}": problems.UNKNOWN_CONSULTATION,
-}
-"""Of each part of a path, what is answered when there is no such thing."""
-
-BODY = (problems.RATE_LIMITED, problems.BODY_TOO_SLOW, problems.BODY_TOO_LARGE, problems.INTERNAL)
+ANYBODY = (problems.RATE_LIMITED, problems.BODY_TOO_SLOW, problems.BODY_TOO_LARGE, problems.INTERNAL)
 CALLER = (
     problems.UNAUTHENTICATED,
     *problems.TOKEN_PROBLEMS,

@@ -10,9 +10,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from passerelle_consent.records import notices
+from passerelle_consent.records import notices, problems
 from passerelle_consent.records.history import Said, history
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import SaidOut, StandingOut, rfc3339
 from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.notices import NEWEST, NoticeOut
@@ -48,6 +49,7 @@ class ExportOut(BaseModel):
 
 
 @router.get("/v1/subjects/{pseudonym}/export")
+@refuses(problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
 async def export(
     request: Request,
     response: Response,

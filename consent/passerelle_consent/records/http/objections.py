@@ -70,7 +70,13 @@ async def unanswered(request: Request, page: Annotated[Page, Depends(paged)]) ->
 
 
 @router.post("/v1/subjects/{pseudonym}/objections/{objection}/answer")
-@refuses(problems.UNKNOWN_OBJECTION, problems.OBJECTION_ANSWERED, problems.GROUND_NEEDED, problems.UNKNOWN_AGREEMENT)
+@refuses(
+    problems.UNKNOWN_OBJECTION,
+    problems.OBJECTION_ANSWERED,
+    problems.ILLEGAL_TRANSITION,
+    problems.GROUND_NEEDED,
+    problems.UNKNOWN_AGREEMENT,
+)
 async def answer(
     call: Annotated[Call, Depends(called)], objection: Annotated[Hex16, Path()], body: AnswerIn
 ) -> ChangeOut:

@@ -13,6 +13,7 @@ from passerelle_consent.receipts.document import Event, Issue, receipt_of
 from passerelle_consent.records import problems
 from passerelle_consent.records.history import Said, one
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import Hex16
 from passerelle_consent.records.http.calls import PseudonymPath, department_of, reading_of, records_of, subject_of
 from passerelle_consent.records.ports import SubjectRef
@@ -27,6 +28,7 @@ Language = Literal["fr", "en"]
 
 
 @router.get("/v1/subjects/{pseudonym}/changes/{change}/receipt", response_class=Response)
+@refuses(problems.UNKNOWN_CHANGE, problems.NO_RECEIPT, problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
 async def receipt(
     request: Request,
     pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it

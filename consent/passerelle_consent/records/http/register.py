@@ -12,6 +12,7 @@ from passerelle_consent.policy.days import midnight_ms
 from passerelle_consent.policy.flows import Flow
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import DepartmentId
 from passerelle_consent.records.http.calls import AgreementPath, records_of
 from passerelle_consent.records.http.pages import Page, paged
@@ -139,6 +140,7 @@ async def agreements(
 
 
 @router.get("/v1/agreements/{agreement}")
+@refuses(problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
 async def newest(request: Request, response: Response, agreement: AgreementPath) -> AgreementOut:
     """Return the version in force, else the newest."""
     records = records_of(request)
@@ -146,6 +148,7 @@ async def newest(request: Request, response: Response, agreement: AgreementPath)
 
 
 @router.get("/v1/agreements/{agreement}/versions/{version}")
+@refuses(problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
 async def version_(request: Request, response: Response, agreement: AgreementPath, version: Version) -> AgreementOut:
     """Return one version."""
     return _shown(request, response, records_of(request).book.version(agreement, version))
@@ -161,6 +164,7 @@ async def flows(request: Request, response: Response, page: Annotated[Page, Depe
 
 
 @router.get("/v1/notices/{agreement}/{version}")
+@refuses(problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
 async def notice(request: Request, response: Response, agreement: AgreementPath, version: Version) -> NoticeTextOut:
     """Return what citizens were told, by the notice's version: where a receipt leads."""
     told = [a for a in records_of(request).book.versions(agreement) if a.notice.version == version]
