@@ -22,14 +22,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _REFUSALS = "refusals"
 
-ANYBODY = (problems.RATE_LIMITED, problems.BODY_TOO_SLOW, problems.BODY_TOO_LARGE, problems.INTERNAL)
+ANYBODY = (
+    problems.RATE_LIMITED,
+    problems.BODY_TOO_SLOW,
+    problems.BODY_TOO_LARGE,
+    problems.STORE_UNAVAILABLE,
+    problems.NOT_READY,
+    problems.INTERNAL,
+)
 CALLER = (
     problems.UNAUTHENTICATED,
     *problems.TOKEN_PROBLEMS,
     problems.INSUFFICIENT_SCOPE,
     problems.ISSUER_UNAVAILABLE,
     problems.OVERLOADED,
-    problems.STORE_UNAVAILABLE,
 )
 UNKNOWN = {
     "{pseudonym}": problems.UNKNOWN_SUBJECT,
