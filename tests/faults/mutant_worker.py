@@ -63,7 +63,8 @@ class OffsetsApart(Stopping):
         super().commit()
         judged, self._judged = self._judged, None
         if judged is not None:
-            self.stop_here()
+            if judged.decisions.decisions:  # a transaction that only applies consent has nothing to lose here
+                self.stop_here()
             self.producer.begin_transaction()
             super().release(judged)
             super().commit()

@@ -22,6 +22,7 @@ RECEIPT_PROFILE = "https://w3id.org/dpv/schema/dpv-27560#receipt-eu-gdpr"
 CONTEXT = {
     "dpv": "https://w3id.org/dpv#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
+    "legal-eu": "https://w3id.org/dpv/legal/eu#",
     "loc": "https://w3id.org/dpv/loc#",
     "dct": "http://purl.org/dc/terms/",
     "schema": "https://schema.org/",
@@ -133,7 +134,7 @@ def record_of(event: Event, agreement: Agreement, issue: Issue, *, language: str
             _party(controller, agreement.recipient, language),
         ],
         "dpv:hasJurisdiction": {"@id": f"loc:{controller.jurisdiction}"},
-        "dpv:hasApplicableLaw": {"@id": "eu-gdpr:GDPR"},
+        "dpv:hasApplicableLaw": {"@id": "legal-eu:law-GDPR"},
         "dpv:hasNotice": _notice(agreement, event.notice, controller, language),
         "dpv:hasProcess": _process(agreement, issue, language),
         "dpv:hasRight": [{"@id": right} for right in _RIGHTS[agreement.basis]],
