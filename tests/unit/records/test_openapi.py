@@ -23,7 +23,7 @@ from schemathesis.checks import (
 
 from passerelle_consent.records.http.access import RULES
 from passerelle_consent.records.http.openapi import describe
-from passerelle_consent.records.ports import PERSONAL, Role
+from passerelle_consent.records.ports import PERSONAL
 from unit.records.fakes import City, citizen, until
 
 SEED = 20_261_125
@@ -61,7 +61,6 @@ class Served:
         await self.city.up()
         self.document = describe(self.city.app)
         (self.pseudonym,) = await self.city.link("Durand")
-        self.auth = {role: f"Bearer {self.city.bearer(self._who(role))}" for role in Role}
         config = uvicorn.Config(self.city.app, port=0, log_config=None, lifespan="off")
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())
@@ -70,6 +69,10 @@ class Served:
         self._up.set()
         await serving
         await self.city.down()
+
+    def bearer(self, role):
+        """A token of now: the clock moves on with each request, and tokens live for minutes."""
+        return f"Bearer {self.city.bearer(self._who(role))}"
 
     def _who(self, role):
         if role in PERSONAL:
@@ -107,7 +110,6 @@ def test_every_operation_is_documented(served):
 
 def attempt(operation, role, served, mode):
     """Try one operation as one role; return how many requests that took."""
-    headers = {} if role is None else {"Authorization": served.auth[role]}
     tried = 0
 
     @seed(SEED)
@@ -117,6 +119,7 @@ def attempt(operation, role, served, mode):
         nonlocal tried
         tried += 1
         served.city.clock.now_ms += 1_000  # so that no caller meets its rate limit
+        headers = {} if role is None else {"Authorization": served.bearer(role)}
         answer = aimed(case, role, served).call(base_url=served.url, headers=headers)
         case.validate_response(answer, checks=list(CHECKS))
 
