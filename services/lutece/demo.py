@@ -31,7 +31,7 @@ from passerelle.config import settings
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.verify import Outcome as Verified
-from passerelle_consent.ledger.verify import verify_folder
+from passerelle_consent.ledger.verify import verify
 from passerelle_schemas.faults import Fault
 
 CITIZENS = 1_200
@@ -111,7 +111,7 @@ def _verifier(city: Stage) -> Verifier:
 
 def _ledger(city: Stage) -> dict[str, Any]:
     """Verify the published log as an outsider would: from its files and the verifier key alone."""
-    found = verify_folder(city.home.ledger, _verifier(city))
+    found = verify(LogFolder(city.home.ledger), _verifier(city))
     root = found.root.hex() if found.root else ""
     return {"size": found.size or 0, "root": root, "verified": found.outcome is Verified.VALID}
 

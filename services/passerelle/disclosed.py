@@ -11,6 +11,7 @@ from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
 from passerelle_consent.ledger.disclose import Opened
 from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.store import Reader, Store
@@ -50,7 +51,7 @@ class LedgerEntries:
         with _or_away():
             vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")
             try:
-                return prove_inclusion(self._folder, Verifier.parse(vkey), index).encode().decode()
+                return prove_inclusion(LogFolder(self._folder), Verifier.parse(vkey), index).encode().decode()
             except NotInLog:
                 return None
 

@@ -18,7 +18,8 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from passerelle_consent.ledger.verify import Outcome, verify_folder
+from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.verify import Outcome, verify
 from unit.ledger.fakes import SIGNER, LedgerTown
 
 BAR = 8_000
@@ -49,7 +50,7 @@ def once(entries: int, subjects: int) -> Round:
         while integrator.step().full:
             pass
         integrated, cpu = time.perf_counter(), time.process_time() - cpu
-        result = verify_folder(town.folder, SIGNER.verifier)
+        result = verify(LogFolder(town.folder), SIGNER.verifier)
         verified = time.perf_counter()
         town.store.close()
     assert (result.outcome, result.size) == (Outcome.VALID, entries)

@@ -35,9 +35,10 @@ from passerelle.receive.inbox import Erased, InboxReader
 from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey, SubjectKey, unseal
 from passerelle_consent.ledger.entries import Entry, EntryType
 from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.prove import InclusionProof, find, prove_consistency, prove_inclusion
-from passerelle_consent.ledger.verify import Outcome, verify_folder
+from passerelle_consent.ledger.verify import Outcome, verify
 from passerelle_consent.wire import ROLL_KEY, decode_decisions, decode_standing
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, JOURNAL
 
@@ -115,11 +116,9 @@ def lived(city: WholeCity) -> Story:
     ids = {d.id for d in decisions_about(city.ground, person)}
     search = Search.about(city.ground, person.ref)
     story = Story(ground=city.ground, person=person, search=search, proofs=[], old_size=0, before=set())
-    folder = city.ground.home.ledger
-    story.proofs = [
-        prove_inclusion(folder, story.verifier, find(folder, story.verifier, ident)) for ident in sorted(ids)
-    ]
-    story.old_size = verify_folder(folder, story.verifier).size or 0
+    log = LogFolder(city.ground.home.ledger)
+    story.proofs = [prove_inclusion(log, story.verifier, find(log, story.verifier, ident)) for ident in sorted(ids)]
+    story.old_size = verify(log, story.verifier).size or 0
     story.before = found(story)
     return story
 
@@ -304,15 +303,15 @@ def test_no_key_that_is_left_opens_anything_about_her(story):
 
 
 def test_every_proof_still_verifies(story):
-    folder = story.ground.home.ledger
-    result = verify_folder(folder, story.verifier)
+    log = LogFolder(story.ground.home.ledger)
+    result = verify(log, story.verifier)
     assert result.outcome is Outcome.VALID
     assert result.entries[EntryType.ERASED.value] == 1
     for proof in story.proofs:
         entry, checkpoint = proof.check(story.verifier)
         assert checkpoint.size <= story.old_size
-        assert prove_inclusion(folder, story.verifier, proof.index).check(story.verifier)[0] == entry
-    assert prove_consistency(folder, story.verifier, story.old_size).new == result.size
+        assert prove_inclusion(log, story.verifier, proof.index).check(story.verifier)[0] == entry
+    assert prove_consistency(log, story.verifier, story.old_size).new == result.size
 
 
 def test_recipients_are_told_once_by_their_own_pseudonym_and_acknowledge(story):

@@ -13,8 +13,9 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from passerelle_consent.ledger.feed import Feed, FeedFault, consumer_settings
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.verify import Outcome, verify_folder
+from passerelle_consent.ledger.verify import Outcome, verify
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
     DecisionBatch,
@@ -147,7 +148,7 @@ def integrators(city):
 
 def verified(city):
     folder = city.home.ledger
-    result = verify_folder(folder, Verifier.parse(folder.with_name("ledger.vkey").read_text().strip()))
+    result = verify(LogFolder(folder), Verifier.parse(folder.with_name("ledger.vkey").read_text().strip()))
     assert result.outcome is Outcome.VALID, result.findings
     return result
 

@@ -1,30 +1,23 @@
-"""Read a published log from a folder laid out as tlog-tiles says. Nothing read here is believed yet."""
+"""A published log in a folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from passerelle_consent.ledger import tiles, tree
-from passerelle_consent.ledger.checkpoint import Checkpoint, open_checkpoint
+from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.note import NOTE_BYTES_MAX, Verifier
-from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
-
-CHECKPOINT = "checkpoint"
-BUNDLE_BYTES_MAX = TILE_WIDTH * (2 + tiles.ENTRY_BYTES_MAX)
+from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.published import Absent, PublishedLog
 
 
-class Absent(Unclear):
-    """A file that the log should have is not there."""
-
-
-class LogFolder:
-    """The files of one log. Faults name the file, relative to the folder."""
+class LogFolder(PublishedLog):
+    """The files of one log in a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.where = str(path)
 
     def read(self, name: str, bytes_max: int) -> bytes:
-        """Raises `Absent`, `Unclear` when the file cannot be read, `Invalid` when it is longer than any such file."""
+        """Read a file of the folder."""
         try:
             with (self.path / name).open("rb") as file:
                 data = file.read(bytes_max + 1)
@@ -37,61 +30,10 @@ class LogFolder:
         return data
 
     def checkpoint(self, verifier: Verifier) -> tuple[Checkpoint, bytes]:
-        """Open the checkpoint; return it with the bytes of its note."""
+        """Open the checkpoint; say when it is the folder that is missing."""
         if not self.path.is_dir():
-            raise Unclear("no such folder", where=str(self.path), hint="name the folder that holds the checkpoint")
-        data = self.read(CHECKPOINT, NOTE_BYTES_MAX)
-        try:
-            return open_checkpoint(data, verifier), data
-        except (Invalid, Unclear) as fault:
-            raise type(fault)(fault.what, where=CHECKPOINT, hint=fault.hint) from None
-
-    def hashes(self, tile: Tile) -> bytes:
-        """Read a tile of hashes, whole."""
-        data = self._read_or_full(tile, TILE_WIDTH * tree.HASH_BYTES)
-        if len(data) not in (tile.width * tree.HASH_BYTES, TILE_WIDTH * tree.HASH_BYTES):
-            raise Invalid(f"{len(data)} bytes are no tile of {tile.width} hashes", where=tile.path)
-        return data[: tile.width * tree.HASH_BYTES]
-
-    def bundle(self, tile: Tile) -> list[bytes]:
-        """Read the entries of a bundle."""
-        try:
-            return tiles.unpack(self.read(tile.path, BUNDLE_BYTES_MAX), tile.width)
-        except Absent as fault:
-            if tile.width == TILE_WIDTH:
-                raise
-            return self._full_bundle(tile, fault)[: tile.width]
-        except Invalid as fault:
-            raise Invalid(fault.what, where=tile.path) from None
-
-    def _full_bundle(self, tile: Tile, absent: Absent) -> list[bytes]:
-        """A partial bundle may go once the full one is there (tlog-tiles, "Partial Tiles")."""
-        full = Tile(level=None, index=tile.index)
-        try:
-            return self.bundle(full)
-        except Absent:
-            raise absent from None
-
-    def _read_or_full(self, tile: Tile, bytes_max: int) -> bytes:
-        try:
-            data = self.read(tile.path, bytes_max)
-        except Absent as absent:
-            try:
-                return self.read(Tile(level=tile.level, index=tile.index).path, bytes_max)
-            except Absent:
-                raise absent from None
-        if len(data) != tile.width * tree.HASH_BYTES:
-            raise Invalid(f"{len(data)} bytes are no tile of {tile.width} hashes", where=tile.path)
-        return data
-
-    def source(self, size: int) -> tree.HashSource:
-        """Offer the tiles of a tree of ``size`` as a source of hashes."""
-
-        def read(level: int, index: int) -> bytes:
-            width = min(TILE_WIDTH, (size >> tiles.TILE_HEIGHT * level) - index * TILE_WIDTH)
-            return self.hashes(Tile(level=level, index=index, width=width))
-
-        return tiles.source_of(read)
+            raise Unclear("no such folder", where=self.where, hint="name the folder that holds the checkpoint")
+        return super().checkpoint(verifier)
 
     def names(self) -> Iterator[str]:
         """Yield the relative path of every file."""

@@ -7,15 +7,15 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint, open_checkpoint
+from passerelle_consent.ledger.consistency import ConsistencyProof
 from passerelle_consent.ledger.entries import Entry
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.published import PublishedLog
 from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
 
 MAGIC = "c2sp.org/tlog-proof@v1"
@@ -80,23 +80,11 @@ class InclusionProof:
         return result
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConsistencyProof:
-    """The tree of ``new`` entries begins with the tree of ``old``."""
-
-    old: int
-    new: int
-    old_root: bytes
-    new_root: bytes
-    hashes: tuple[bytes, ...]
-
-
-def prove_inclusion(folder: Path, verifier: Verifier, index: int) -> InclusionProof:
+def prove_inclusion(log: PublishedLog, verifier: Verifier, index: int) -> InclusionProof:
     """Prove that entry ``index`` is under the current checkpoint. Raises `NotInLog`, `Invalid`, `Unclear`."""
-    log = LogFolder(folder)
     checkpoint, note = log.checkpoint(verifier)
     if not 0 <= index < checkpoint.size:
-        raise NotInLog(f"there is no entry {index}: the log has {checkpoint.size}", where=str(folder))
+        raise NotInLog(f"there is no entry {index}: the log has {checkpoint.size}", where=log.where)
     number, offset = divmod(index, TILE_WIDTH)
     width = min(TILE_WIDTH, checkpoint.size - number * TILE_WIDTH)
     proof = InclusionProof(
@@ -109,9 +97,8 @@ def prove_inclusion(folder: Path, verifier: Verifier, index: int) -> InclusionPr
     return proof
 
 
-def find(folder: Path, verifier: Verifier, ident: bytes) -> int:
+def find(log: PublishedLog, verifier: Verifier, ident: bytes) -> int:
     """Index of the entry of this decision id (or other entry's id). Reads the bundles in turn. Raises `NotInLog`."""
-    log = LogFolder(folder)
     checkpoint, _ = log.checkpoint(verifier)
     quoted = b'"' + ident.hex().encode() + b'"'
     for bundle in tiles.bundles(checkpoint.size):
@@ -119,25 +106,31 @@ def find(folder: Path, verifier: Verifier, ident: bytes) -> int:
             # The id also stands in the entry that regards this one, so a hit is looked at.
             if quoted in raw and Entry.parse(raw).ident == ident:
                 return index
-    raise NotInLog(f"no entry has the id {ident.hex()}", where=str(folder))
+    raise NotInLog(f"no entry has the id {ident.hex()}", where=log.where)
 
 
-def prove_consistency(folder: Path, verifier: Verifier, old: int, new: int | None = None) -> ConsistencyProof:
-    """Prove that the log at size ``new`` (default: now) begins with the log at size ``old``."""
-    log = LogFolder(folder)
-    checkpoint, _ = log.checkpoint(verifier)
+def prove_consistency(log: PublishedLog, verifier: Verifier, old: int, new: int | None = None) -> ConsistencyProof:
+    """Prove that the log at size ``new`` (default: now) begins with the log at size ``old``. Raises as `find` does."""
+    checkpoint, note = log.checkpoint(verifier)
     new = checkpoint.size if new is None else new
     if not 0 < old <= new <= checkpoint.size:
-        raise NotInLog(
-            f"no proof leads from size {old} to size {new}: the log has {checkpoint.size}", where=str(folder)
-        )
+        raise NotInLog(f"no proof leads from size {old} to size {new}: the log has {checkpoint.size}", where=log.where)
     source = log.source(checkpoint.size)
-    if tree.root(checkpoint.size, source) != checkpoint.root:
-        raise Invalid("the tiles do not lead to the signed root", where=str(folder), hint="run: ledger verify")
-    roots = tree.root(old, source), tree.root(new, source)
-    hashes = tuple(tree.consistency_proof(old, new, source))
-    tree.verify_consistency(old=old, new=new, old_root=roots[0], new_root=roots[1], proof=hashes)
-    return ConsistencyProof(old=old, new=new, old_root=roots[0], new_root=roots[1], hashes=hashes)
+    proof = ConsistencyProof(
+        old=old,
+        new=new,
+        old_root=tree.root(old, source),
+        new_root=tree.root(new, source),
+        hashes=tuple(tree.consistency_proof(old, new, source)),
+        note=note,
+        to_signed=tuple(tree.consistency_proof(new, checkpoint.size, source)),
+    )
+    try:
+        proof.check(verifier)
+    except Invalid:
+        hint = "run: ledger fsck"
+        raise Invalid("the tiles do not lead to the signed root", where=log.where, hint=hint) from None
+    return proof
 
 
 def _base64(raw: bytes) -> str:

@@ -14,8 +14,9 @@ from typing import Protocol
 from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.folder import CHECKPOINT, Absent, LogFolder
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.published import CHECKPOINT, Absent
 from passerelle_consent.ledger.store import Head, Reader
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
 from passerelle_schemas.faults import Fault

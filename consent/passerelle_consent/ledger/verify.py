@@ -1,21 +1,21 @@
-"""Verify a published log offline, from its folder and its verifier key alone.
+"""Verify a published log from its files and its verifier key alone.
 
-The root is rebuilt from the entry bundles and held against the signed checkpoint; every tile of hashes, current or
-outdated, must hold what the entries hash to; every entry must be canonical; no id may occur twice.
+`fsck` rebuilds the root from the entry bundles and holds it against the signed checkpoint; every tile of hashes, be it
+current or outdated, must hold what the entries hash to. No byte of any file can change unseen, and it keeps up with any
+log. `verify` reads the entries as well, which takes some ten times as long: each must be canonical, none twice.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
 from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.entries import Entry
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import BUNDLE_BYTES_MAX, CHECKPOINT, Absent, LogFolder
 from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent, PublishedLog
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, RightEdge, Tile
 
 FINDINGS_MAX = 50
@@ -50,16 +50,24 @@ class Verification:
     size: int | None
     root: bytes | None
     entries: Mapping[str, int]
-    """Entry type → how many were read."""
+    """Entry type → how many were read; empty after `fsck`."""
     findings: tuple[Finding, ...]
     findings_total: int
     ahead: int
     """Files beyond the checkpoint: published for the next one, which is not there yet. Not judged."""
 
 
-def verify_folder(folder: Path, verifier: Verifier) -> Verification:
-    """Read the whole log. Raises nothing for bad content: that is in the findings."""
-    reading = _Reading(log=LogFolder(folder))
+def fsck(log: PublishedLog, verifier: Verifier) -> Verification:
+    """Rebuild the tree from the bundles. Raises nothing for bad content: that is in the findings."""
+    return _read(_Reading(log=log, parses=False), verifier)
+
+
+def verify(log: PublishedLog, verifier: Verifier) -> Verification:
+    """The same, and read every entry. Raises nothing for bad content: that is in the findings."""
+    return _read(_Reading(log=log, parses=True), verifier)
+
+
+def _read(reading: "_Reading", verifier: Verifier) -> Verification:
     checkpoint = None
     try:
         checkpoint, _ = reading.log.checkpoint(verifier)
@@ -82,7 +90,9 @@ def verify_folder(folder: Path, verifier: Verifier) -> Verification:
 class _Reading:
     """What one verification has seen so far."""
 
-    log: LogFolder
+    log: PublishedLog
+    parses: bool
+    """Whether entries are read, or only hashed."""
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[Outcome] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
@@ -118,8 +128,9 @@ class _Reading:
     def _read_bundle(self, bundle: Tile) -> None:
         """A bundle that cannot be read ends the rebuilding: what comes after could not be placed."""
         entries = self.log.bundle(bundle)
-        for number, raw in enumerate(entries, bundle.start):
-            self._read_entry(number, raw, bundle)
+        if self.parses:
+            for number, raw in enumerate(entries, bundle.start):
+                self._read_entry(number, raw, bundle)
         changed = self.edge.append([tree.leaf_hash(raw) for raw in entries])
         for (level, index), hashes in changed.items():
             if len(hashes) == TILE_WIDTH * tree.HASH_BYTES:

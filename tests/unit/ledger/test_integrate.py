@@ -11,10 +11,11 @@ from passerelle_consent.ledger.commitments import MasterKey, subject_commit
 from passerelle_consent.ledger.entries import Entry, EntryType
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.feed import BrokerAway, Feed, FeedFault
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.integrate import LEASE_MS, Unreadable
 from passerelle_consent.ledger.publish import FolderPublisher, PublishFault
 from passerelle_consent.ledger.store import NotLeader, Store
-from passerelle_consent.ledger.verify import Outcome, verify_folder
+from passerelle_consent.ledger.verify import Outcome, verify
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import encode_journal
 from unit.ledger.fakes import MASTER, SIGNER, FakeConsumer, stop_after
@@ -36,7 +37,7 @@ def types(town):
 
 
 def valid(town):
-    result = verify_folder(town.folder, SIGNER.verifier)
+    result = verify(LogFolder(town.folder), SIGNER.verifier)
     assert result.outcome is Outcome.VALID, result.findings
     return result
 
@@ -103,7 +104,7 @@ def test_a_decision_recorded_twice_by_the_gate_is_kept_and_found(town):
     town.decide(origin=record.origin)
     town.decide(origin=record.origin)
     run(integrator)
-    result = verify_folder(town.folder, SIGNER.verifier)
+    result = verify(LogFolder(town.folder), SIGNER.verifier)
     assert result.outcome is Outcome.INVALID
     assert "has the id of an earlier one" in result.findings[0].what
 
@@ -279,7 +280,7 @@ def test_killed_between_commit_and_publication(town, at):
     town.decide(count=400)
     with pytest.raises(Killed):
         run(integrator)
-    left = verify_folder(town.folder, SIGNER.verifier)
+    left = verify(LogFolder(town.folder), SIGNER.verifier)
     assert (left.outcome, left.size) == (Outcome.VALID, 200), "readers still see the last checkpoint, whole"
     town.started()
     assert valid(town).size == 600

@@ -26,7 +26,7 @@ from passerelle_consent.ledger.prove import (
     prove_inclusion,
 )
 from passerelle_consent.ledger.tiles import RightEdge, Tile, bundles, hash_tiles, pack, unpack
-from passerelle_consent.ledger.verify import Outcome, verify_folder
+from passerelle_consent.ledger.verify import Outcome, fsck, verify
 from passerelle_schemas.faults import Fault
 from unit.ledger.fakes import ORIGIN, SIGNER, LedgerTown
 
@@ -64,12 +64,12 @@ def files(folder):
 
 
 def judged(folder, verifier=VERIFIER):
-    result = verify_folder(folder, verifier)
+    result = verify(LogFolder(folder), verifier)
     return result.outcome, [(f.file, f.what) for f in result.findings]
 
 
 def test_a_sound_log(log):
-    result = verify_folder(log, VERIFIER)
+    result = verify(LogFolder(log), VERIFIER)
     assert (result.outcome, result.size, result.findings, result.ahead) == (Outcome.VALID, SIZE, (), 0)
     assert result.entries == {"decision": SIZE - 1, "withdrawn": 1}
     assert any("001.p/14" in str(f) for f in files(log)), "the log has an outdated partial tile"
@@ -92,6 +92,26 @@ def test_any_flipped_byte_is_found_and_its_file_named(log):
         assert victim.relative_to(log).as_posix() in [file for file, _ in findings], place
         victim.write_bytes(sound)
     assert judged(log)[0] is Outcome.VALID
+
+
+@pytest.mark.parametrize("bend", [lambda raw: raw[:-1], lambda raw: raw[:99] + b"x" + raw[100:]], ids=["short", "bent"])
+def test_fsck_finds_the_same_files_without_reading_entries(log, bend):
+    sound = fsck(LogFolder(log), VERIFIER)
+    assert (sound.outcome, sound.size, sound.entries) == (Outcome.VALID, SIZE, {})
+    for victim in files(log):
+        kept = victim.read_bytes()
+        victim.write_bytes(bend(kept))
+        if victim.read_bytes() != kept:
+            result = fsck(LogFolder(log), VERIFIER)
+            assert result.outcome is not Outcome.VALID
+            assert victim.relative_to(log).as_posix() in [f.file for f in result.findings]
+        victim.write_bytes(kept)
+
+
+def test_fsck_takes_what_is_no_entry_and_verify_does_not(tmp_path):
+    forge(tmp_path, [b"{}"])
+    assert fsck(LogFolder(tmp_path), VERIFIER).outcome is Outcome.VALID
+    assert judged(tmp_path)[0] is Outcome.INVALID
 
 
 def test_every_truncation_of_a_file_is_found(log):
@@ -137,9 +157,9 @@ def test_a_full_tile_stands_in_for_its_partial(town):
     integrator.step()
     assert not (town.folder / "tile/0/001.p").exists()
     (town.folder / "checkpoint").write_bytes(older)
-    result = verify_folder(town.folder, VERIFIER)
+    result = verify(LogFolder(town.folder), VERIFIER)
     assert (result.outcome, result.size, result.ahead > 0) == (Outcome.VALID, 300, True)
-    assert prove_inclusion(town.folder, VERIFIER, 299).check(VERIFIER)
+    assert prove_inclusion(LogFolder(town.folder), VERIFIER, 299).check(VERIFIER)
 
 
 def test_a_tile_of_the_wrong_width(log):
@@ -160,7 +180,7 @@ def test_what_lies_beyond_the_checkpoint_is_counted_and_not_judged(log):
     """As a reader sees it between the tiles and the checkpoint of a publication."""
     (log / "tile/0/003.p").mkdir()
     (log / "tile/0/003.p/1").write_bytes(bytes(32))
-    result = verify_folder(log, VERIFIER)
+    result = verify(LogFolder(log), VERIFIER)
     assert (result.outcome, result.ahead) == (Outcome.VALID, 1)
 
 
@@ -224,7 +244,7 @@ def test_a_checkpoint_over_other_entries_is_found(tmp_path):
 
 def test_findings_are_bounded(tmp_path):
     forge(tmp_path, [b"{}" for _ in range(300)])
-    result = verify_folder(tmp_path, VERIFIER)
+    result = verify(LogFolder(tmp_path), VERIFIER)
     assert (len(result.findings), result.findings_total) == (50, 300)
 
 
@@ -233,7 +253,7 @@ def test_findings_are_bounded(tmp_path):
 
 @pytest.mark.parametrize("index", [0, 1, 255, 256, SIZE - 1])
 def test_inclusion_of_an_index(log, index):
-    proof = prove_inclusion(log, VERIFIER, index)
+    proof = prove_inclusion(LogFolder(log), VERIFIER, index)
     found, checkpoint = proof.check(VERIFIER)
     assert (checkpoint.size, found.encode()) == (SIZE, proof.entry)
     assert InclusionProof.parse(proof.encode()) == proof
@@ -242,27 +262,27 @@ def test_inclusion_of_an_index(log, index):
 def test_inclusion_of_a_decision(log, published):
     number = 200
     ident = Entry.parse(published.bodies()[number]).ident
-    assert find(log, VERIFIER, ident) == number
-    assert find(log, VERIFIER, published.withdrawn.id) == SIZE - 1
+    assert find(LogFolder(log), VERIFIER, ident) == number
+    assert find(LogFolder(log), VERIFIER, published.withdrawn.id) == SIZE - 1
     with pytest.raises(NotInLog):
-        find(log, VERIFIER, bytes(16))
+        find(LogFolder(log), VERIFIER, bytes(16))
 
 
 def test_an_entry_that_regards_another_is_not_taken_for_it(tmp_path):
     wanted = (9).to_bytes(16, "big")
     fenced = Entry(type=EntryType.FENCED, time_ms=0, id=bytes(16), regarding=wanted).encode()
     forge(tmp_path, [fenced, entry(9)])
-    assert find(tmp_path, VERIFIER, wanted) == 1
+    assert find(LogFolder(tmp_path), VERIFIER, wanted) == 1
 
 
 @pytest.mark.parametrize("index", [-1, SIZE])
 def test_no_proof_of_what_is_not_there(log, index):
     with pytest.raises(NotInLog):
-        prove_inclusion(log, VERIFIER, index)
+        prove_inclusion(LogFolder(log), VERIFIER, index)
 
 
 def test_any_flipped_byte_of_a_proof_is_found(log):
-    data = prove_inclusion(log, VERIFIER, 200).encode()
+    data = prove_inclusion(LogFolder(log), VERIFIER, 200).encode()
     for at in range(len(data)):
         bent = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
         with pytest.raises((Invalid, Unclear)):
@@ -270,7 +290,7 @@ def test_any_flipped_byte_of_a_proof_is_found(log):
 
 
 def test_a_proof_for_another_size_is_refused(log):
-    proof = prove_inclusion(log, VERIFIER, 200)
+    proof = prove_inclusion(LogFolder(log), VERIFIER, 200)
     smaller = Checkpoint(origin=ORIGIN, size=280, root=tree.root(280, LogFolder(log).source(SIZE))).sign(SIGNER)
     with pytest.raises(Invalid):
         InclusionProof(index=200, entry=proof.entry, hashes=proof.hashes, note=smaller).check(VERIFIER)
@@ -280,7 +300,7 @@ def test_a_proof_for_another_size_is_refused(log):
     ("old", "new"), [(1, 300), (256, 300), (255, 300), (300, 300), (299, 300), (7, 200), (256, 260)]
 )
 def test_consistency(log, published, old, new):
-    proof = prove_consistency(log, VERIFIER, old, new)
+    proof = prove_consistency(LogFolder(log), VERIFIER, old, new)
     source = tree.source_of([tree.leaf_hash(e) for e in published.bodies()])
     assert (proof.old_root, proof.new_root) == (tree.root(old, source), tree.root(new, source))
     tree.verify_consistency(old=old, new=new, old_root=proof.old_root, new_root=proof.new_root, proof=proof.hashes)
@@ -289,7 +309,7 @@ def test_consistency(log, published, old, new):
 @pytest.mark.parametrize(("old", "new"), [(0, 300), (301, None), (5, 301), (6, 5)])
 def test_no_consistency_between_these(log, old, new):
     with pytest.raises(NotInLog):
-        prove_consistency(log, VERIFIER, old, new)
+        prove_consistency(LogFolder(log), VERIFIER, old, new)
 
 
 def test_a_bent_tile_yields_no_proof(log):
@@ -297,9 +317,9 @@ def test_a_bent_tile_yields_no_proof(log):
     sound = tile.read_bytes()
     tile.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
     with pytest.raises(Invalid):
-        prove_inclusion(log, VERIFIER, 1)
+        prove_inclusion(LogFolder(log), VERIFIER, 1)
     with pytest.raises(Invalid):
-        prove_consistency(log, VERIFIER, 5)
+        prove_consistency(LogFolder(log), VERIFIER, 5)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -307,6 +327,13 @@ def test_a_bent_tile_yields_no_proof(log):
 
 def command(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def refused(*arguments):
+    """The exit code of a fault, and what it names."""
+    fault = command(*arguments).exception
+    assert isinstance(fault, Fault), fault
+    return fault.exit_code, fault.where
 
 
 def test_verify_exits_with_the_answer(log):
@@ -336,6 +363,50 @@ def test_verify_names_a_key_file_that_is_missing_or_wrong(log, tmp_path):
         assert (failed.exception.exit_code, str(failed.exception).startswith(str(tmp_path / "other.vkey"))) == (2, True)
 
 
+def test_a_proof_is_verified_alone(log, tmp_path):
+    """Handed over without its log: what it says is told, whatever is wrong is told in one line with the file's name."""
+    vkey = SIGNER.verifier.encode()
+    proof = tmp_path / "one.tlog-proof"
+    proof.write_text(command("prove", log, "--index", 42).stdout)
+    sound = command("verify-proof", proof, "--vkey", vkey)
+    assert (sound.exit_code, sound.stdout.count("\n")) == (0, 1)
+    assert f"valid, entry 42 of {ORIGIN} at size {SIZE}: {{" in sound.stdout
+    other = Signer.of(ORIGIN, bytes(32)).verifier.encode()
+    assert refused("verify-proof", proof, "--vkey", other) == (2, str(proof))
+    proof.write_bytes(proof.read_bytes().replace(b"index 42", b"index 43"))
+    assert refused("verify-proof", proof, "--vkey", vkey) == (1, str(proof))
+    proof.write_text("nonsense")
+    assert refused("verify-proof", proof, "--vkey", vkey) == (1, str(proof))
+    assert refused("verify-proof", tmp_path / "none", "--vkey", vkey) == (2, str(tmp_path / "none"))
+
+
+def test_consistency_between_any_two_sizes_is_verified_alone(log, tmp_path):
+    vkey = log.with_name("ledger.vkey")
+    proof = tmp_path / "joined.json"
+    proof.write_text(command("prove", log, "--since", 42, "--until", 270).stdout)
+    sound = command("verify-proof", proof, "--vkey", vkey)
+    assert sound.exit_code == 0
+    assert f"valid, {ORIGIN} at size 270 begins with size 42" in sound.stdout
+    said = json.loads(proof.read_text())
+    for name in ("old", "new", "old_root", "new_root", "hashes", "checkpoint", "to_checkpoint"):
+        bent = said[name] + 1 if isinstance(said[name], int) else said[name][:-1]
+        proof.write_text(json.dumps({**said, name: bent}))
+        assert refused("verify-proof", proof, "--vkey", vkey) == (1, str(proof)), name
+    for nonsense in ("[]", "{}", json.dumps({**said, "more": 1}), json.dumps({**said, "old": True}), "[" * 10_000):
+        proof.write_text(nonsense)
+        assert refused("verify-proof", proof, "--vkey", vkey) == (1, str(proof))
+
+
+def test_a_consistency_proof_begins_at_the_checkpoint_that_one_has_kept(log, tmp_path):
+    vkey, proof, kept = log.with_name("ledger.vkey"), tmp_path / "joined.json", tmp_path / "kept"
+    proof.write_text(command("prove", log, "--since", 42).stdout)
+    root = tree.root(42, LogFolder(log).source(SIZE))
+    for size, root_then, code in ((42, root, 0), (41, root, 1), (42, bytes(32), 1)):
+        kept.write_bytes(Checkpoint(origin=ORIGIN, size=size, root=root_then).sign(SIGNER))
+        done = command("verify-proof", proof, "--vkey", vkey, "--kept", kept)
+        assert (done.exception.exit_code if done.exception else 0) == code
+
+
 def test_prove_prints_a_proof_that_stands_alone(log, published):
     ident = Entry.parse(published.bodies()[42]).ident
     printed = command("prove", log, "--decision", ident.hex())
@@ -354,6 +425,7 @@ def test_prove_prints_a_proof_that_stands_alone(log, published):
         (["--index", "1", "--since", "1"], 2),
         (["--decision", "xyz"], 2),
         (["--decision", "00"], 2),
+        (["--index", "1", "--until", "2"], 2),
     ],
 )
 def test_prove_refuses_unclear_questions(log, arguments, code):
