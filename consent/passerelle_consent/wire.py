@@ -16,7 +16,7 @@ from typing import Any
 import fastavro
 
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.policy.scan import COUNT_BYTES, INSTANT_BYTES, OWN_AT, REVISION_BYTES
+from passerelle_consent.policy.scan import COUNT_BYTES, INSTANT_BYTES, MARK, OWN_AT, REVISION_BYTES
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_schemas.faults import Fault
 
@@ -257,6 +257,7 @@ _SAID = fastavro.parse_schema(
         stances=_array(
             _record(
                 "Stance",
+                mark=_fixed("Mark", len(MARK)),
                 agreement="string",
                 state=_enum("State", State),
                 notice=_nullable("int"),
@@ -376,6 +377,7 @@ def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[st
         "overrides": [{"recipient": o.recipient, "until": places[o.until_ms]} for o in standing.overrides],
         "stances": [
             {
+                "mark": MARK,
                 "agreement": s.agreement,
                 "state": _symbol(s.state),
                 "notice": s.notice,
@@ -400,6 +402,8 @@ def decode_standing(value: bytes) -> Standing:
     turns, said_at = instants[: counts[0]], instants[counts[0] :]
     if len(read["stances"]) != len(said_at) or any(a >= b for a, b in pairwise(turns)):
         raise BadRecord("standing: its counts or its turns are not what they should be")
+    if any(stance["mark"] != MARK for stance in read["stances"]):
+        raise BadRecord("standing: a stance without its mark")
     try:
         return _standing(read, turns, said_at, revision=int.from_bytes(value[1:OWN_AT]))
     except IndexError:

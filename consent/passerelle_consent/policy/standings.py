@@ -1,33 +1,19 @@
 """The standings of many subjects in little memory, ready to be decided on. Pure.
 
 A million standings do not fit as objects, and few things in them decide: under which state and notice each agreement
-stands, who the subject is, and when that turns. So a record of `consent` is scanned, not parsed, and kept as one short
-`bytes`. What decides at an instant about a flow's agreements is a `Form`, shared by all who stand alike in these. Why
-so: decisions/0001-forms.md.
+stands, who the subject is, and when that turns. So a record of `consent` is taken apart, not parsed, and kept as one
+short `bytes` (`codes`). What decides at an instant about a flow's agreements is a `Form`, shared by all who stand alike
+in these. Why so: decisions/0001-forms.md.
 
 A subject under a restriction or an override is rare, and keeps a whole `Standing`.
 """
 
 from collections.abc import Callable, Iterable
-from operator import lt
-from struct import Struct
-from typing import NamedTuple
 
 from passerelle_consent.policy.codes import Codes, said_in
-from passerelle_consent.policy.scan import (
-    COUNT_BYTES,
-    INSTANT_BYTES,
-    OWN_AT,
-    REVISION_BYTES,
-    TURNS_MAX,
-    Person,
-    Said,
-    scan,
-)
+from passerelle_consent.policy.scan import INSTANT_BYTES, REVISION_BYTES, Person, Said
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Stance, Standing, State
 
-SLICES_KEPT = 8_192
-"""Shared slices that are known by heart at once, some 3 MB when full; any other is scanned."""
 VIEWS_KEPT = 1_024
 """Sets of agreements with their forms: one for each flow of the policies in force."""
 FORMS_KEPT = 8_192
@@ -42,10 +28,8 @@ _ENDED_MS = 0
 """`until_ms` of what is over, in a form: it is over at any instant."""
 CONSENTED = frozenset({State.GIVEN, State.RENEWED})
 
-# An entry: the revision and the turns as the record has them; the person's code, in one byte, for persons differ in
-# little; a code of two bytes for each stance; the number of turns.
-_OWN_AT = REVISION_BYTES
-_SECOND_AT = _OWN_AT + INSTANT_BYTES
+_TURNS_AT = REVISION_BYTES
+_SECOND_AT = _TURNS_AT + INSTANT_BYTES
 
 
 class Form:
@@ -58,14 +42,19 @@ class Form:
         self.standing = standing
 
 
-class _View(NamedTuple):
+class _View:
     """What is seen of an entry by who asks about some agreements only."""
 
-    codes: frozenset[int]
-    forms: dict[tuple[frozenset[int], int, int], Form]
-    """By the codes about these agreements, the person's code, and how many turns have passed."""
-    by_heart: dict[tuple[bytes, int], Form]
-    """By all that an entry says but for its revision and turns, and how many of these have passed."""
+    __slots__ = ("by_heart", "codes", "forms", "known")
+
+    def __init__(self) -> None:
+        self.codes: frozenset[int] = frozenset()
+        self.known = 0
+        """Stances that had a code when ``codes`` was made."""
+        self.forms: dict[tuple[frozenset[int], int, int], Form] = {}
+        """By the codes about these agreements, the person's code, and how many turns have passed."""
+        self.by_heart: dict[tuple[bytes, int], Form] = {}
+        """By the end of an entry, and how many turns have passed."""
 
 
 class Standings:
@@ -76,7 +65,6 @@ class Standings:
         self._decode = decode
         # By the ref as a number: 16 bytes less for each subject than as `bytes`.
         self._entries: dict[int, bytes | Standing] = {}
-        self._slices: dict[bytes, bytes] = {}
         self._book = Codes()
         self._views: dict[frozenset[str], _View] = {}
         self._now_ms, self._now = 0, bytes(INSTANT_BYTES)
@@ -93,7 +81,7 @@ class Standings:
         A relay that repeats itself may write an old standing after a newer one: the revision tells. Raises what
         ``decode`` raises, and then changes nothing.
         """
-        entry = self._packed(value) or self._decode(value)
+        entry = self._book.encode(value) or self._decode(value)
         number = int.from_bytes(ref)
         known = self._entries.setdefault(number, entry)
         if known is entry:
@@ -132,22 +120,24 @@ class Standings:
         if turns:
             if now_ms != self._now_ms:
                 self._now_ms, self._now = now_ms, now_ms.to_bytes(INSTANT_BYTES)
-            if entry[_OWN_AT:_SECOND_AT] <= self._now:
+            if entry[_TURNS_AT:_SECOND_AT] <= self._now:
                 passed = _passed(entry, turns, self._now)
-        which = entry[_OWN_AT + INSTANT_BYTES * turns :], passed
+        which = entry[_TURNS_AT + INSTANT_BYTES * turns :], passed
         view = self._views.get(about) or self._view(about)
-        return view.by_heart.get(which) or self._alike(view, which)
+        return view.by_heart.get(which) or self._alike(about, view, which)
 
     def _view(self, about: frozenset[str]) -> _View:
         if len(self._views) >= VIEWS_KEPT:
             self._views.clear()
-        codes = frozenset(code for code, said in enumerate(self._book.said) if said.agreement in about)
-        view = self._views[about] = _View(codes, {}, {})
+        view = self._views[about] = _View()
         return view
 
-    def _alike(self, view: _View, which: tuple[bytes, int]) -> Form:
+    def _alike(self, about: frozenset[str], view: _View, which: tuple[bytes, int]) -> Form:
         """Return the form of all who said the same about these agreements."""
         end, passed = which
+        said = self._book.said
+        if view.known < len(said):
+            view.codes, view.known = frozenset(c for c, s in enumerate(said) if s.agreement in about), len(said)
         key = view.codes.intersection(said_in(end)), end[0], passed
         form = view.forms.get(key) or self._form(view, key)
         if len(view.by_heart) >= ENDS_KEPT:
@@ -162,38 +152,6 @@ class Standings:
         said = [self._book.said[code] for code in codes]
         form = view.forms[key] = Form(_standing(self._book.persons[person], said, passed))
         return form
-
-    def _packed(self, value: bytes) -> bytes | None:
-        """Pack a record; None when it takes the full parser."""
-        try:
-            turns, stances, version = value[-1 - COUNT_BYTES], value[-1], value[0]
-        except IndexError:
-            return None
-        own_end = OWN_AT + INSTANT_BYTES * turns
-        shared = value[own_end + INSTANT_BYTES * stances :]
-        tail = self._slices.get(shared) or self._learn(shared, turns)
-        if tail is None or version != 1 or (turns > 1 and not _ascend(value, turns)):
-            return None
-        return value[1:own_end] + tail
-
-    def _learn(self, shared: bytes, turns: int) -> bytes | None:
-        """Put the slice into codes. None when it is not usual, or too much is known already."""
-        parts = scan(shared) if turns <= TURNS_MAX else None
-        if parts is None:
-            return None
-        known = len(self._book.said)
-        tail = self._book.encode(parts, turns)
-        if len(self._book.said) > known:
-            self._views.clear()  # they do not know the new codes
-        if tail is None:
-            return None
-        if len(self._slices) >= SLICES_KEPT:
-            self._slices.clear()
-        self._slices[shared] = tail
-        return tail
-
-
-_TURNS = [Struct(f"{INSTANT_BYTES}s" * count).unpack_from for count in range(TURNS_MAX + 1)]
 
 
 def _standing(person: Person, stances: Iterable[Said], passed: int) -> Standing:
@@ -218,16 +176,10 @@ def _standing(person: Person, stances: Iterable[Said], passed: int) -> Standing:
 
 def _passed(entry: bytes, turns: int, now: bytes) -> int:
     """How many turns have come: they ascend, and bytes compare as the instants do."""
-    passed, at = 0, _OWN_AT
+    passed, at = 0, _TURNS_AT
     while passed < turns and entry[at : at + INSTANT_BYTES] <= now:
         passed, at = passed + 1, at + INSTANT_BYTES
     return passed
-
-
-def _ascend(value: bytes, turns: int) -> bool:
-    """Whether the turns do. Bytes compare as the instants do."""
-    instants = _TURNS[turns](value, OWN_AT)
-    return all(map(lt, instants, instants[1:]))
 
 
 def _revision(entry: bytes | Standing) -> bytes:

@@ -68,25 +68,30 @@ class TaskState:
         self.applied = offset + 1
         key = key or b""
         try:
-            if key == POLICY_KEY:
-                self.policy = None if value is None else self._read_policy(value)
-            elif key != ROLL_KEY and not self._apply_standing(offset, key, value):
-                return
+            news = self._take(offset, key, value)
         except Fault:
             self._unreadable.add(key)
         else:
-            self._unreadable.discard(key)
+            if news and self._unreadable:
+                self._unreadable.discard(key)
 
-    def _apply_standing(self, offset: int, ref: bytes, value: bytes | None) -> bool:
+    def _take(self, offset: int, key: bytes, value: bytes | None) -> bool:
         """Return whether this is news.
 
         A relay that repeats itself may write again what an unreadable record has replaced: the task stays held.
         """
+        if len(key) == SUBJECT_REF_BYTES:  # first, for there are millions
+            return self._take_standing(offset, key, value)
+        if key == POLICY_KEY:
+            self.policy = None if value is None else self._read_policy(value)
+        elif key != ROLL_KEY and value is not None:
+            raise BadRecord("a key of consent that is no subject ref")
+        return True
+
+    def _take_standing(self, offset: int, ref: bytes, value: bytes | None) -> bool:
         if value is None:
             self.standings.drop(ref)
             return True
-        if len(ref) != SUBJECT_REF_BYTES:
-            raise BadRecord("a key of consent that is no subject ref")
         return self._erase(offset, ref, value) if is_erasure(value) else self.standings.put(ref, value)
 
     def _erase(self, offset: int, ref: bytes, value: bytes) -> bool:

@@ -167,13 +167,13 @@ def _one_turn_only(entry, turns, now):
     return min(1, PASSED(entry, turns, now))
 
 
-def _forgetful(self, about):
-    return VIEW(self, frozenset(sorted(about)[:1]))
+def _forgetful(self, about, view, which):
+    return ALIKE(self, frozenset(sorted(about)[:1]), view, which)
 
 
 CONSENT, VALIDITY, CLASS_AT = CompiledAgreement._consent, CompiledAgreement.validity, Standing.class_at
 OUTCOME, PASSED = decide.CompiledFlow.outcome, kept_standings._passed
-VIEW = kept_standings.Standings._view
+ALIKE = kept_standings.Standings._alike
 BUGS = {
     "an override is not asked for": (CompiledAgreement, "_override", _valid),
     "consent is not asked for": (CompiledAgreement, "_consent", _valid),
@@ -190,7 +190,7 @@ BUGS = {
     "a protected minor is an adult": (Standing, "class_at", _protected_first),
     "what is kept turns a millisecond late": (kept_standings, "_passed", _turns_late),
     "what is kept turns but once": (kept_standings, "_passed", _one_turn_only),
-    "what is kept forgets agreements": (kept_standings.Standings, "_view", _forgetful),
+    "what is kept forgets agreements": (kept_standings.Standings, "_alike", _forgetful),
 }
 
 
