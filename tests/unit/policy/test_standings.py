@@ -144,6 +144,7 @@ ONE = encode_standing(standing(stance("street", "given", until_ms=5), minor_unti
         ONE[:-2] + b"\1" + ONE[-1:],
         ONE[:-1] + b"\2",
         ONE[:-3] + b"\1" + ONE[-2:],
+        ONE.replace(b"\xff\x0cstreet\x04\x02\x04\x02\x00\x00", b"\xff\x0cstreet\x04\x02\x04\x02\x00\x00" * 2),
     ],
 )
 def test_what_only_looks_usual_is_refused(broken):
