@@ -51,6 +51,11 @@ class Home:
         return self.run / "ledger"
 
     @property
+    def receipt_keys(self) -> Path:
+        """The public keys of all receipts ever signed here: a JWK set."""
+        return self.run / "receipts.jwks"
+
+    @property
     def ledger_store_url(self) -> str:
         """The ledger's database, a file of this home."""
         return f"sqlite:///{self.store / 'ledger.sqlite'}"

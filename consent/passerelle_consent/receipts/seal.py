@@ -1,7 +1,6 @@
 """Sign a receipt, and open one: JWS (RFC 7515) in its compact form, Ed25519 (RFC 8037, 9864), over RFC 8785 bytes.
 
-Opening asks nobody: it takes the public keys as a JWK set (RFC 7517). A key's id is its thumbprint (RFC 7638), so
-a city may change its key and go on publishing the old public one.
+Opening asks nobody: it takes the public keys (`keys`).
 """
 
 import json
@@ -14,26 +13,24 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from passerelle_consent.receipts.keys import KeySet
 from passerelle_schemas.faults import Fault
 
 TYPE = "passerelle-receipt+jws"
 ALGORITHM = "Ed25519"
-RECEIPT_CHARACTERS_MAX = 262_144
+RECEIPT_CHARACTERS_MAX = 131_072
 """The longest agreement makes some 20 kB."""
 PARTS = 3
 _HEADER = frozenset({"alg", "kid", "typ"})
+
+_REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.max_payload_length = RECEIPT_CHARACTERS_MAX
 
 
 class BadReceipt(Fault):
     """What was given is no receipt of this city, or is not as it was issued."""
 
     exit_code = 1
-
-
-class UnknownKeys(Fault):
-    """The keys to check against cannot be read: nobody can tell."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,32 +57,23 @@ class Seal:
         return jws.serialize_compact(header, rfc8785.dumps(dict(document)), self.key, algorithms=[ALGORITHM])
 
 
-def open_sealed(compact: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the receipt within. ``keys`` is a JWK set. Raises `BadReceipt` that says what is wrong, `UnknownKeys`."""
-    compact = compact.strip()
+def open_sealed(compact: str, keys: KeySet) -> dict[str, Any]:
+    """Return the receipt within. Raises `BadReceipt` that says what is wrong, `UnknownKeys`."""
     if len(compact) > RECEIPT_CHARACTERS_MAX:
         raise BadReceipt("is longer than any receipt")
+    compact = compact.strip()
     if compact.count(".") + 1 != PARTS or not compact.isascii():
         raise BadReceipt("is no signed receipt, or is cut short", hint="a receipt has three parts, joined by dots")
     try:
-        sealed = jws.extract_compact(compact.encode())
-    except JoseError:
+        sealed = jws.extract_compact(compact.encode(), registry=_REGISTRY)
+    except (JoseError, RecursionError):
         raise BadReceipt("cannot be read: it is cut short, or was changed") from None
-    key = _key(keys, _kid(sealed.headers()))
+    key = keys.key(_kid(sealed.headers()))
+    if key is None:
+        raise BadReceipt("is signed by a key that is not among these", hint="take the keys of the city that issued it")
     if not jws.validate_compact(sealed, key, algorithms=[ALGORITHM]):
         raise BadReceipt("was changed since it was signed, or the key is another's")
     return _content(sealed.payload)
-
-
-def public_keys(text: str) -> dict[str, Any]:
-    """Read a JWK set. Raises `UnknownKeys`."""
-    try:
-        keys = json.loads(text)
-    except ValueError:
-        raise UnknownKeys("is no JWK set") from None
-    if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
-        raise UnknownKeys("is no JWK set")
-    return keys
 
 
 def _kid(header: Mapping[str, Any]) -> str:
@@ -102,20 +90,11 @@ def _kid(header: Mapping[str, Any]) -> str:
     return kid
 
 
-def _key(keys: Mapping[str, Any], kid: str) -> OKPKey:
-    for jwk in keys["keys"]:
-        if isinstance(jwk, dict) and jwk.get("kty") == "OKP":
-            try:
-                key = OKPKey.import_key({name: jwk[name] for name in ("crv", "kty", "x")})
-            except (JoseError, KeyError, ValueError):
-                raise UnknownKeys("holds a key that is none") from None
-            if key.thumbprint() == kid:
-                return key
-    raise BadReceipt("is signed by a key that is not among these", hint="take the keys of the city that issued it")
-
-
 def _content(payload: bytes) -> dict[str, Any]:
-    read = json.loads(payload)
+    try:
+        read = json.loads(payload)
+    except (ValueError, RecursionError):
+        read = None
     if not isinstance(read, dict) or read.get("@type") != "dpv:ConsentReceipt":
         raise BadReceipt("was signed, but is no receipt")
     return read

@@ -17,6 +17,7 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.flows import Flow
 from passerelle_consent.policy.standing import Standing
 from passerelle_consent.receipts.document import Controller
+from passerelle_consent.receipts.keys import KeySet
 from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records import (
     changes,
@@ -91,6 +92,7 @@ class Parts:
     partitions: int
     controller: Controller
     seal: Seal
+    receipt_keys: KeySet
     patience_s: float = PATIENCE_S
     on_broken: Callable[[BaseException], None] = lambda _: None
     """Called when a background task ended by a fault that only a new process mends."""
@@ -143,6 +145,11 @@ class Records:
     def seal(self) -> Seal:
         """The city's key for receipts."""
         return self._parts.seal
+
+    @property
+    def receipt_keys(self) -> KeySet:
+        """The public keys of all receipts that the city ever signed."""
+        return self._parts.receipt_keys
 
     @property
     def partitions(self) -> int:

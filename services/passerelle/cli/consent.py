@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from passerelle.consent_clients import Clients
     from passerelle.issuer import Bearing
     from passerelle.pseudonyms import Keyring
-    from passerelle_consent.receipts.seal import Seal
     from passerelle_consent.records.http.tokens import Tokens
     from passerelle_consent.records.ports import Clock, Identity, Pseudonym, SubjectRef
     from passerelle_consent.records.service import Parts
@@ -219,11 +218,13 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
 
     from passerelle.disclosed import LedgerEntries
     from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.receipt_keys import keep
     from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.service import Parts
     from passerelle_consent.records.store import Store
 
     manifest, home = clients.manifest, here.home
+    seal = manifest.seal(home)
     master = MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES))
     store = Store(here.consent_store_url())
     return Parts(
@@ -237,21 +238,10 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         new_id=lambda: uuid.uuid4().bytes,
         partitions=manifest.partitions,
         controller=manifest.data_controller(),
-        seal=_published(manifest.seal(home), home),
+        seal=seal,
+        receipt_keys=keep(seal, home.receipt_keys),
         on_broken=on_broken,
     )
-
-
-def _published(seal: "Seal", home: "Home") -> "Seal":
-    """Leave the public key where others find it, beside those before it: old receipts are checked with them."""
-    import json
-
-    path = home.run / "receipts.jwks"
-    known = json.loads(path.read_text())["keys"] if path.exists() else []
-    if seal.jwk() not in known:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"keys": [*known, seal.jwk()]}, indent=2) + "\n")
-    return seal
 
 
 def authenticator(manifest: "Manifest", home: "Home", clock: "Clock") -> "Tokens":

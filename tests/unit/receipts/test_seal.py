@@ -4,15 +4,23 @@ import base64
 import json
 
 import pytest
+from joserfc import jws
 from typer.testing import CliRunner
 
 from passerelle.cli import app
-from passerelle_consent.receipts.seal import TYPE, BadReceipt, Seal, UnknownKeys, open_sealed, public_keys
+from passerelle.receipt_keys import keep, read_key_set
+from passerelle_consent.receipts.keys import KEYS_MAX, KeySet, UnknownKeys
+from passerelle_consent.receipts.seal import TYPE, BadReceipt, Seal, open_sealed
+from passerelle_schemas.faults import Fault
 
 SEAL, OTHER = Seal.of(b"s" * 32), Seal.of(b"o" * 32)
-KEYS = {"keys": [OTHER.jwk(), SEAL.jwk()]}
+KEYS = KeySet().holding(OTHER.jwk()).holding(SEAL.jwk())
 RECEIPT = {"@type": "dpv:ConsentReceipt", "n": 1}
 HEADER = {"alg": "Ed25519", "kid": SEAL.key.thumbprint(), "typ": TYPE}
+
+
+def jwks(*entries):
+    return KeySet.read(json.dumps({"keys": entries}))
 
 
 def b64(value):
@@ -23,6 +31,11 @@ def b64(value):
 def forged(**header):
     _, payload, signature = SEAL.sign(RECEIPT).split(".")
     return f"{b64({**HEADER, **header})}.{payload}.{signature}"
+
+
+def signed(payload):
+    """Signed by the city's own key, whatever it is."""
+    return jws.serialize_compact(HEADER, payload, SEAL.key, algorithms=["Ed25519"])
 
 
 def flipped(compact, at):
@@ -71,29 +84,139 @@ def test_no_changed_character_of_content_or_signature_passes():
             open_sealed(flipped(compact, at), KEYS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keys": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"keys": 1}', "[" * 100_000, '{"keys": ' + "[" * 100_000, "9" * 200_000],
+    ids=lambda text: f"{text[:12]}…{len(text)}",
+)
 def test_what_is_no_jwk_set(text):
     with pytest.raises(UnknownKeys):
-        public_keys(text)
+        KeySet.read(text)
 
 
-def test_a_key_that_is_none():
+BROKEN = [
+    {**OTHER.jwk(), "x": "!"},
+    {**OTHER.jwk(), "x": 5},
+    {**OTHER.jwk(), "x": SEAL.jwk()["x"]},
+    {**OTHER.jwk(), "crv": "Ed"},
+    {"kty": "OKP", "kid": OTHER.jwk()["kid"]},
+    {**OTHER.jwk(), "kid": None, "x": "AAAA"},
+    "a key",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=str)
+def test_a_broken_key_spoils_no_other_but_what_it_may_have_signed_cannot_be_judged(broken):
+    keys = jwks(broken, SEAL.jwk())
+    assert open_sealed(SEAL.sign(RECEIPT), keys) == RECEIPT
+    assert len(keys.unreadable()) == 1
     with pytest.raises(UnknownKeys):
-        open_sealed(SEAL.sign(RECEIPT), {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "!"}]})
+        open_sealed(OTHER.sign(RECEIPT), keys)
 
 
-def verified(tmp_path, compact, keys=None):
-    (tmp_path / "receipt.jws").write_text(compact)
-    (tmp_path / "keys.json").write_text(json.dumps(keys or KEYS))
+def test_keys_of_other_kinds_are_none_of_ours():
+    keys = jwks({"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "OKP", "crv": "X25519", "x": "AA"}, SEAL.jwk())
+    assert keys.unreadable() == ()
+    with pytest.raises(BadReceipt, match="not among these"):
+        open_sealed(OTHER.sign(RECEIPT), keys)
+
+
+def test_nothing_private_is_published():
+    private = {**SEAL.jwk(), "d": "c2VjcmV0", "x5c": ["secret"]}
+    assert jwks(private, "a key").public() == [SEAL.jwk()]
+
+
+def test_a_file_of_keys_keeps_every_key_that_was_ever_used(tmp_path):
+    path = tmp_path / "run" / "receipts.jwks"
+    keep(OTHER, path)
+    assert keep(SEAL, path) == keep(SEAL, path) == read_key_set(path) == KEYS
+    assert [file.name for file in path.parent.iterdir()] == ["receipts.jwks"]
+    for seal in (OTHER, SEAL):
+        assert open_sealed(seal.sign(RECEIPT), read_key_set(path)) == RECEIPT
+
+
+def test_a_broken_entry_of_the_file_stays_for_somebody_to_mend(tmp_path):
+    path = tmp_path / "receipts.jwks"
+    path.write_text(json.dumps({"keys": [BROKEN[0]]}))
+    keep(SEAL, path)
+    assert read_key_set(path).entries == (BROKEN[0], SEAL.jwk())
+
+
+@pytest.mark.parametrize("left", ['{"keys": [', "é", "[" * 200_000, json.dumps({"keys": [{"kty": "RSA"}] * KEYS_MAX})])
+def test_a_file_of_keys_that_cannot_be_read_is_not_begun_anew(tmp_path, left):
+    path = tmp_path / "receipts.jwks"
+    path.write_text(left, encoding="latin-1")
+    with pytest.raises(UnknownKeys, match=r"receipts\.jwks"):
+        keep(SEAL, path)
+    assert path.read_text(encoding="latin-1") == left
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "receipts.jwks"
+    keep(OTHER, path)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        keep(SEAL, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def verified(tmp_path, receipt, keys=None):
+    """Run the command as a shell does: its exit code, what it printed, and what it said on standard error."""
+    (tmp_path / "receipt.jws").write_bytes(receipt if isinstance(receipt, bytes) else receipt.encode())
+    text = json.dumps({"keys": KEYS.public()}) if keys is None else keys
+    (tmp_path / "keys.json").write_text(text)
     command = ["receipt", "verify", str(tmp_path / "receipt.jws"), "--keys", str(tmp_path / "keys.json"), "--json"]
-    return CliRunner().invoke(app, command)
+    done = CliRunner().invoke(app, command)
+    if done.exception is None or isinstance(done.exception, SystemExit):
+        return done.exit_code, done.stdout, done.stderr
+    assert isinstance(done.exception, Fault), done.exception
+    return done.exception.exit_code, done.stdout, str(done.exception)
 
 
 def test_the_command_prints_a_valid_receipt(tmp_path):
-    done = verified(tmp_path, SEAL.sign(RECEIPT))
-    assert (done.exit_code, json.loads(done.output)) == (0, RECEIPT)
+    code, printed, _ = verified(tmp_path, SEAL.sign(RECEIPT))
+    assert (code, json.loads(printed)) == (0, RECEIPT)
 
 
-def test_the_command_tells_an_invalid_one_from_one_that_it_cannot_judge(tmp_path):
-    assert verified(tmp_path, forged(alg="none")).exception.exit_code == 1
-    assert verified(tmp_path, SEAL.sign(RECEIPT), keys={"none": 1}).exception.exit_code == 2
+def test_the_command_names_a_key_that_it_leaves_out(tmp_path):
+    code, _, said = verified(tmp_path, SEAL.sign(RECEIPT), keys=json.dumps({"keys": [BROKEN[0], SEAL.jwk()]}))
+    assert code == 0
+    assert f"{OTHER.jwk()['kid']} cannot be read and is left out" in said
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        forged(alg="none"),
+        OTHER.sign(RECEIPT)[:-9],
+        "é.é.é".encode(),
+        b"\xff\xfe" * 40,
+        b"",
+        b"." * 9_000_000,
+        signed(b"no JSON"),
+        signed(b"\xff"),
+        signed(b"[" * 60_000),
+        signed(b"[]"),
+        f"{b64(b'[' * 500)}.AAAA.AAAA",
+        f"{b64(b'[1]')}.AAAA.AAAA",
+    ],
+    ids=lambda receipt: f"{receipt[:20]}…{len(receipt)}",
+)
+def test_an_invalid_receipt_ends_with_1(tmp_path, receipt):
+    assert verified(tmp_path, receipt)[0] == 1
+
+
+@pytest.mark.parametrize("keys", ['{"none": 1}', "[" * 100_000, "é", json.dumps({"keys": BROKEN[:1]})])
+def test_what_cannot_be_judged_ends_with_2(tmp_path, keys):
+    assert verified(tmp_path, OTHER.sign(RECEIPT), keys=keys)[0] == 2
+
+
+def test_a_receipt_that_is_not_there_ends_with_2(tmp_path):
+    done = CliRunner().invoke(app, ["receipt", "verify", str(tmp_path / "none.jws")])
+    assert done.exception.exit_code == 2

@@ -15,6 +15,7 @@ from passerelle_consent.ledger.sequence import draft_of_journal
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.receipts.document import Controller
+from passerelle_consent.receipts.keys import KeySet
 from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records.http.app import ROUTERS, make_app
 from passerelle_consent.records.http.keys import FixedKeys
@@ -261,6 +262,7 @@ class City:
     broken: list = field(default_factory=list)
     ids: count = field(default_factory=lambda: count(1))
     rates: Rates | None = None
+    receipt_keys: KeySet = field(default_factory=lambda: KeySet().holding(SEAL.jwk()))
     asked: dict = field(default_factory=dict)
     """Where to look → who was sent there."""
 
@@ -280,6 +282,7 @@ class City:
                 partitions=PARTITIONS,
                 controller=CONTROLLER,
                 seal=SEAL,
+                receipt_keys=self.receipt_keys,
                 patience_s=self.patience_s,
                 on_broken=self.broken.append,
             )

@@ -4,12 +4,19 @@ import json
 
 import pytest
 
-from passerelle_consent.receipts.seal import open_sealed
-from unit.records.fakes import citizen
+from passerelle.receipt_keys import keep
+from passerelle_consent.receipts.keys import KeySet
+from passerelle_consent.receipts.seal import Seal, open_sealed
+from unit.records.fakes import SEAL, City, citizen
 
 
 def slug(answer):
     return answer.json()["type"].rpartition(":")[2]
+
+
+async def published(city, path="/v1/keys"):
+    """The keys as anybody gets them."""
+    return KeySet.read((await city.call("GET", path, None, token=None)).text)
 
 
 async def given(city, action="give"):
@@ -24,12 +31,24 @@ async def test_a_citizen_takes_a_receipt_along_and_anybody_checks_it(city):
     pseudonym, path = await given(city)
     answer = await city.call("GET", f"{path}?lang=en", None, citizen(pseudonym))
     assert answer.headers["content-type"] == "application/jose"
-    keys = (await city.call("GET", "/v1/keys", None, token=None)).json()
-    receipt = open_sealed(answer.text, keys)
+    receipt = open_sealed(answer.text, await published(city))
     record = receipt["dpv:hasRecordOfActivity"]
     assert record["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert record["dpv:hasDataSubject"]["@id"].endswith(pseudonym)
     assert receipt["dct:publisher"]["schema:name"] == {"@language": "en", "@value": "City of Lutetia"}
+
+
+async def test_a_receipt_outlives_the_key_that_signed_it(store_url, tmp_path):
+    file, old = tmp_path / "receipts.jwks", Seal.of(b"the seal of the years before ...")
+    keep(old, file)
+    city = City(store_url, receipt_keys=keep(SEAL, file))
+    await city.up()
+    keys = await published(city)
+    pseudonym, path = await given(city)
+    answer = await city.call("GET", path, None, citizen(pseudonym))
+    receipt = open_sealed(answer.text, keys)
+    assert open_sealed(old.sign(receipt), keys) == receipt
+    await city.down()
 
 
 async def test_a_withdrawal_says_from_when_nothing_more_was_delivered(city):
@@ -61,7 +80,7 @@ async def test_an_export_holds_all_that_was_said_each_with_a_receipt_that_verifi
     assert export["complete"]
     restricted, *about_agreements = export["changes"]
     assert restricted["receipt"] is None
-    keys = (await city.call("GET", export["keys"], None, token=None)).json()
+    keys = await published(city, export["keys"])
     receipts = [open_sealed(c["receipt"], keys) for c in about_agreements]
     states = [r["dpv:hasRecordOfActivity"]["dpv:hasConsentStatus"]["@type"] for r in receipts]
     assert states == ["dpv:ConsentWithdrawn", "dpv:ConsentGiven"]

@@ -48,8 +48,8 @@ async def receipt(
 
 @router.get("/v1/keys")
 async def keys(request: Request) -> dict[str, list[dict[str, str]]]:
-    """Return the public keys that receipts are checked with, as a JWK set."""
-    return {"keys": [records_of(request).seal.jwk()]}
+    """Return the public keys that receipts are checked with, as a JWK set: those of old receipts too."""
+    return {"keys": records_of(request).receipt_keys.public()}
 
 
 def document_of(request: Request, ref: SubjectRef, said: Said, language: str) -> dict[str, Any]:
