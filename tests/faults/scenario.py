@@ -64,7 +64,7 @@ PLANS: Mapping[str, Plan] = {
         Plan(name="pause", pauses=5),
         Plan(name="mixed", kills=3, pauses=3),
         # Long enough for the other worker to take over while this one stands between its two transactions.
-        Plan(name="offsets-apart", rule="offsets-apart", stopped_s=(4.0, 6.0), acknowledged=100, seconds_max=20),
+        Plan(name="offsets-apart", rule="offsets-apart", stopped_s=(5.0, 7.0), acknowledged=400, seconds_max=25),
         # Shorter than the session: the worker still owns its partitions when it goes on, and commits.
         Plan(name="fence-apart", rule="fence-apart", acknowledged=200, seconds_max=30),
         Plan(name="late-consent", rule="late-consent", acknowledged=100, seconds_max=20),
