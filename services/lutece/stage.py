@@ -113,6 +113,7 @@ def stage(settings: Settings, say: Say) -> Iterator[Stage]:
 def _components(consent_port: int) -> Iterator[Component]:
     yield Component(name="consent", arguments=("consent", "serve", "--port", str(consent_port)))
     yield Component(name="ledger", arguments=("ledger", "integrate"))
+    yield Component(name="ledger-index", arguments=("ledger", "index"))
     for worker in GATE_WORKERS:
         yield Component(name=worker, arguments=("gate", "run", "--worker", worker))
     yield Component(name="agents", arguments=("agents", "run", "lutece.agents"))

@@ -61,6 +61,11 @@ class Home:
         return f"sqlite:///{self.store / 'ledger.sqlite'}"
 
     @property
+    def ledger_index_url(self) -> str:
+        """The index of the published log, a file of this home. It can be removed: it is made anew."""
+        return f"sqlite:///{self.store / 'ledger-index.sqlite'}"
+
+    @property
     def broker_file(self) -> Path:
         """Which broker this home uses."""
         return self.kafka / "broker.json"
@@ -107,10 +112,15 @@ class Settings:
     manifest_path: Path
     bootstrap: str | None = None
     consent_store: str | None = field(default=None, repr=False)  # it may hold a password
+    ledger_index: str | None = field(default=None, repr=False)  # the same
 
     def consent_store_url(self) -> str:
         """PASSERELLE_CONSENT_STORE (`postgresql+psycopg://…`), else a SQLite file in this home."""
         return self.consent_store or f"sqlite:///{self.home.store / 'consent.db'}"
+
+    def ledger_index_url(self) -> str:
+        """PASSERELLE_LEDGER_INDEX (`postgresql+psycopg://…`), else a SQLite file in this home."""
+        return self.ledger_index or self.home.ledger_index_url
 
     def bootstrap_servers(self) -> str:
         """PASSERELLE_BOOTSTRAP, else the broker that this home started. Raises `ConfigFault`."""
@@ -133,10 +143,11 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME, PASSERELLE_MANIFEST, PASSERELLE_BOOTSTRAP and PASSERELLE_CONSENT_STORE."""
+    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CONSENT_STORE and _LEDGER_INDEX."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST", "deploy/city.yaml")).absolute(),
         bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
         consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
+        ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),
     )

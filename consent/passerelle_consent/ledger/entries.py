@@ -136,7 +136,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """Return the canonical bytes (RFC 8785)."""
-        plain: dict[str, Any] = {"v": VERSION, "time": _time_text(self.time_ms)}
+        plain: dict[str, Any] = {"v": VERSION, "time": time_text(self.time_ms)}
         for name, value in zip(_GRAMMAR, _values(self), strict=True):
             if value is not None and name != "time_ms":
                 plain[name] = value.hex() if isinstance(value, bytes) else value
@@ -217,10 +217,17 @@ def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").zfill(len("0000-00-00T00:00:00"))
 
 
-def _time_text(time_ms: int) -> str:
+def time_text(time_ms: int) -> str:
     """RFC 3339 in UTC with three digits: one spelling for each millisecond."""
     second, ms = divmod(time_ms, 1000)
     return f"{_second_text(second)}.{ms:03d}Z"
+
+
+def time_of(text: str) -> int:
+    """Read what `time_text` wrote, as epoch milliseconds. Raises `Invalid`; `TypeError` for what is no text."""
+    if not _TIME.fullmatch(text):
+        raise Invalid("the entry's time is not RFC 3339 in UTC with milliseconds")
+    return _second_of(text[:-5]) * 1000 + int(text[-4:-1])
 
 
 @lru_cache(maxsize=256)
@@ -246,10 +253,7 @@ _WIRE_NAMES = frozenset({f.name for f in fields(Entry)} - {"time_ms"} | {"time"}
 def _typed(read: dict[str, Any]) -> dict[str, Any]:
     """Turn JSON values into an entry's. A version other than ours is caught when the bytes are compared."""
     try:
-        time = read.pop("time")
-        if not _TIME.fullmatch(time):
-            raise Invalid("the entry's time is not RFC 3339 in UTC with milliseconds")
-        read["time_ms"] = _second_of(time[:-5]) * 1000 + int(time[-4:-1])
+        read["time_ms"] = time_of(read.pop("time"))
         read["type"] = _TYPES[read["type"]]
         if "verdict" in read:
             read["verdict"] = _VERDICTS[read["verdict"]]

@@ -105,6 +105,7 @@ UNKNOWN_ACKNOWLEDGEMENT = ProblemType(
 UNKNOWN_DECISION = ProblemType(
     slug="unknown-decision", status=404, title="The published log has no such entry about this subject."
 )
+UNKNOWN_ENTRY = ProblemType(slug="unknown-entry", status=404, title="The published log has no such entry.")
 UNKNOWN_RECIPIENT = ProblemType(
     slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
 )
@@ -168,6 +169,13 @@ STALE_ETAG = ProblemType(
     slug="stale-etag", status=412, title="The standing is not the one of this If-Match: look at it again."
 )
 RATE_LIMITED = ProblemType(slug="rate-limited", status=429, title="Too many requests of this caller.", headers=_LATER)
+UNKNOWN_PARAMETER = ProblemType(slug="unknown-parameter", status=422, title="There is no such query parameter.")
+CURSOR_OF_ANOTHER_QUERY = ProblemType(
+    slug="cursor-of-another-query", status=422, title="This cursor is of another query: begin anew without it."
+)
+TOO_LONG_A_TIME = ProblemType(
+    slug="too-long-a-time", status=422, title="That is too much to count: take a shorter time, or longer parts of it."
+)
 BAD_CURSOR = ProblemType(slug="bad-cursor", status=422, title="This cursor is not one of this list.")
 OWN_GUARDIAN = ProblemType(slug="own-guardian", status=422, title="Nobody is their own guardian.")
 GROUND_NEEDED = ProblemType(

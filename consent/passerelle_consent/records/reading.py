@@ -4,20 +4,30 @@ Every read is an entry, written in the transaction that reads and on disk before
 some 600 bytes of the log; a bound by the hour would be cheaper, and would hide how often somebody looked.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 
 from passerelle_consent.records import guardians, problems, sql, standings
-from passerelle_consent.records.ports import Role, SubjectRef
+from passerelle_consent.records.ports import NewId, Principal, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.words import What
 from passerelle_consent.wire import JournalEntry, JournalType
 
+HOUR_MS = 3_600_000
+
+AUDITORS_KEPT = 1_000
+"""Of those who read the log in this hour. Whoever is forgotten is told of once more."""
+
 T = TypeVar("T")
+
+_log = structlog.get_logger("reading")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +62,35 @@ def _read(conn: sa.Connection, *, script: Callable[[sa.Connection], T], reading:
     )
     standings.tell(conn, [standings.journal_row(entry, reading.partitions)])
     return read
+
+
+class Audits:
+    """Of which auditors the ledger was told that they read the log at large: a `read` about nobody.
+
+    One entry for each auditor and hour, on disk before the first answer: a log that grew by a line for each look at it
+    would be flooded by being watched. A service that starts again tells once more. Who it was stands in the service's
+    own log beside the entry's id, since entries name nobody.
+    """
+
+    def __init__(self, new_id: NewId) -> None:
+        self._new_id = new_id
+        self._told: OrderedDict[str, int] = OrderedDict()
+        self._telling = asyncio.Lock()
+
+    async def told(
+        self, principal: Principal, at_ms: int, tell: Callable[[JournalEntry], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Tell, unless this hour's entry of this auditor stands. Raises what ``tell`` raises."""
+        hour = at_ms // HOUR_MS
+        async with self._telling:  # whoever asks meanwhile is not answered before it is written
+            if self._told.get(principal.name) == hour:
+                return
+            entry = JournalEntry(id=self._new_id(), type=JournalType.READ, at_ms=at_ms, department=principal.department)
+            await tell(entry)
+            _log.info("log read", reading=entry.id.hex(), principal=principal.name)
+            self._told[principal.name] = hour
+            while len(self._told) > AUDITORS_KEPT:
+                self._told.popitem(last=False)
 
 
 def check(conn: sa.Connection, *, ref: SubjectRef, guardian: SubjectRef | None, now_ms: int) -> None:

@@ -35,6 +35,7 @@ from passerelle_consent.records import (
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
+from passerelle_consent.records.log import PublishedLog
 from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import (
     Clock,
@@ -43,13 +44,15 @@ from passerelle_consent.records.ports import (
     IdentityRegister,
     LedgerAway,
     NewId,
+    Principal,
     SubjectEntries,
     SubjectRef,
 )
 from passerelle_consent.records.problems import Problem
-from passerelle_consent.records.reading import Reading, check
+from passerelle_consent.records.reading import Audits, Reading, check
 from passerelle_consent.records.relay import Relay, Settled
 from passerelle_consent.records.store import Store
+from passerelle_consent.wire import JournalEntry
 from passerelle_schemas.catalogue import Catalogue
 
 T = TypeVar("T")
@@ -87,6 +90,7 @@ class Parts:
     connect: Connect
     fence_consumer: FenceConsumer
     ledger: SubjectEntries
+    log: PublishedLog
     clock: Clock
     new_id: NewId
     partitions: int
@@ -106,6 +110,7 @@ class Records:
         self._book = PolicyBook(parts.bundle.agreements)
         self._effects = Effects()
         self._fence = fence.Fence(parts.partitions)
+        self._audits = Audits(parts.new_id)
         self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled, on_idle=self._idle)
         self._unswept = True  # a last life may have ended before its sweep
         self._chores_due = asyncio.Event()
@@ -269,6 +274,18 @@ class Records:
             _log.warning("ledger away", error=str(away))
             raise Problem(problems.LEDGER_UNAVAILABLE) from None
 
+    async def from_log(self, ask: Callable[[PublishedLog], T]) -> T:
+        """Ask the published log, on a thread. Raises `Problem` ledger-unavailable, and what ``ask`` raises."""
+        try:
+            return await asyncio.to_thread(ask, self._parts.log)
+        except LedgerAway as away:
+            _log.warning("log away", error=str(away))
+            raise Problem(problems.LEDGER_UNAVAILABLE) from None
+
+    async def tell_audit(self, principal: Principal) -> None:
+        """Journal that an auditor reads the log at large, once an hour. Raises `Problem`."""
+        await self._audits.told(principal, self._parts.clock(), self._journal)
+
     def new_reading(self, ref: SubjectRef, **by: Any) -> Reading:
         """Give a reading its id and its time."""
         p = self._parts
@@ -312,6 +329,10 @@ class Records:
                 self._fence.expect(s.partition, s.offset, s.change)
             else:
                 self._effects.happened(s.change, Effect(consent_offset=s.offset, at_ms=s.at_ms))
+
+    async def _journal(self, entry: JournalEntry) -> None:
+        row = standings.journal_row(entry, self._parts.partitions)
+        await self.write(partial(standings.tell, rows=[row]))
 
     async def _acknowledge(self) -> None:
         p = self._parts

@@ -216,6 +216,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
     import time
     import uuid
 
+    from passerelle.audited import FolderLog
     from passerelle.disclosed import LedgerEntries
     from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle.receipt_keys import keep
@@ -234,6 +235,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         connect=clients.supersede if store.can_be_lost else clients.connect,
         fence_consumer=clients.fence,
         ledger=LedgerEntries(home.ledger_store_url, master, home.ledger),
+        log=FolderLog(home.ledger, here.ledger_index_url()),
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,
         partitions=manifest.partitions,

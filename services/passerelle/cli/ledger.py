@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from passerelle.cli import audit
+from passerelle.cli import audit, queries
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -22,19 +22,13 @@ KEY_BYTES = 32
 @app.command()
 def integrate() -> None:
     """Integrate decisions and consent changes and publish the signed log, until SIGTERM or Ctrl-C."""
-    import signal
-    from threading import Event
-
     import structlog
 
     from passerelle.config import settings
     from passerelle.telemetry import configure
 
     configure(PRINCIPAL)
-    log = structlog.get_logger()
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    log, stop = structlog.get_logger(), queries.stopped_by_signal()
     with _integrator(settings()) as integrator:
         integrator.run(stop, ready=lambda: log.info("ready"))
     log.info("stopped")
@@ -87,5 +81,5 @@ def _feed(here: "Settings", topic: str) -> Iterator["Feed"]:
         consumer.close()
 
 
-for command in (audit.verify, audit.fsck, audit.prove, audit.verify_proof):
+for command in (audit.verify, audit.fsck, audit.prove, audit.verify_proof, queries.index):
     app.command()(command)

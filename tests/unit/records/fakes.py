@@ -7,9 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import count
+from pathlib import Path
 
 import httpx
 
+from passerelle.audited import FolderLog
 from passerelle_consent.ledger.commitments import Committed
 from passerelle_consent.ledger.sequence import draft_of_journal
 from passerelle_consent.policy.agreements import Agreement
@@ -254,6 +256,7 @@ class City:
     bundle: PolicyBundle | None = None
     """In the place of the agreements, where flows matter."""
     ledger: object = None
+    log: object = field(default_factory=lambda: FolderLog(Path("/nowhere"), "sqlite:////nowhere/index"))
     catalogue: Catalogue = field(default_factory=lambda: Catalogue.from_schemas({}))
     diligent: bool = True
     broker: Broker = field(default_factory=Broker)
@@ -277,6 +280,7 @@ class City:
                 connect=self.broker.connect,
                 fence_consumer=self.gate,
                 ledger=self.ledger,
+                log=self.log,
                 clock=self.clock,
                 new_id=lambda: next(self.ids).to_bytes(16),
                 partitions=PARTITIONS,

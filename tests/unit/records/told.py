@@ -1,6 +1,10 @@
 """A city with its ledger: what the city journals and the gate decides is integrated, signed and published."""
 
+from passerelle.audited import FolderLog
 from passerelle.disclosed import LedgerEntries
+from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.follow import Follower
+from passerelle_consent.ledger.index import Index
 from passerelle_consent.ledger.publish import FolderPublisher
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.wire import DecisionBatch, FlowUse, encode_decisions
@@ -23,8 +27,8 @@ USES = tuple(FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreem
 class Told:
     """A city, its ledger, and a way for what the city journals into the ledger."""
 
-    def __init__(self, city, town):
-        self.city, self.town = city, town
+    def __init__(self, city, town, index):
+        self.city, self.town, self.index = city, town, index
         self.journalled = 0
         self.integrator = town.started()
 
@@ -44,6 +48,9 @@ class Told:
         while (step := self.integrator.step()).full or step.decisions or step.journal or step.waiting:
             pass
 
+    def index_all(self):
+        return Follower(LogFolder(self.town.folder), lambda: SIGNER.verifier, self.index).catch_up()
+
     async def get(self, what, who, query="", **headers):
         answer = await self.city.call("GET", f"/v1/subjects/me/{what}{query}", token=who, **headers)
         assert answer.status_code == 200, answer.text
@@ -56,4 +63,12 @@ def told_city(store_url, folder):
     town = LedgerTown(folder, seed=3)
     town.now_ms = START_MS
     FolderPublisher(town.folder, SIGNER.verifier).write_key()
-    return Told(City(store_url, bundle=BUNDLE, ledger=LedgerEntries(town.url, MASTER, town.folder)), town)
+    index_url = f"sqlite:///{folder}/index.sqlite"
+    index = Index(index_url)
+    city = City(
+        store_url,
+        bundle=BUNDLE,
+        ledger=LedgerEntries(town.url, MASTER, town.folder),
+        log=FolderLog(town.folder, index_url),
+    )
+    return Told(city, town, index)

@@ -20,6 +20,7 @@ _CONSULTATION = "/v1/consultations/{consultation}"
 _SAY = _SUBJECT + "/agreements/{agreement}/"
 _COUNTER = PERSONAL | {Role.DEPARTMENT}
 _OFFICER = frozenset({Role.OFFICER})
+_AUDITOR = frozenset({Role.AUDITOR})
 
 RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
     {
@@ -58,6 +59,8 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/proof/{decision}"): PERSONAL | {Role.AUDITOR},
+        ("GET", "/v1/ledger/entries"): _AUDITOR,
+        ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),

@@ -17,6 +17,7 @@ from passerelle_consent.records.http import (
     guardians,
     health,
     history,
+    ledger,
     links,
     notices,
     objections,
@@ -55,6 +56,7 @@ ROUTERS = (
     standings.router,
     history.router,
     disclosures.router,
+    ledger.router,
 )
 
 

@@ -12,6 +12,7 @@ It is checked, not signed: whoever forges one picks another place in a list that
 
 import hashlib
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,9 @@ class Page:
         return self.limit + 1
 
     def after(self, *kinds: type[int] | type[str]) -> tuple[Any, ...] | None:
-        """Return the place after which this page begins, None for the first. Raises `Problem` bad-cursor.
+        """Return the place after which this page begins, None for the first.
+
+        Raises `Problem` bad-cursor, cursor-of-another-query.
 
         ``kinds``: the types of the sort key's parts.
         """
@@ -64,8 +67,10 @@ class Page:
             digest, *place = json.loads(urlsafe_b64decode(self.cursor))
         except (ValueError, TypeError):
             raise Problem(problems.BAD_CURSOR) from None
-        if digest != self._query() or [type(part) for part in place] != list(kinds) or not _fit(place):
+        if not _is_digest(digest) or [type(part) for part in place] != list(kinds) or not _fit(place):
             raise Problem(problems.BAD_CURSOR)
+        if digest != self._query():
+            raise Problem(problems.CURSOR_OF_ANOTHER_QUERY)
         return tuple(place)
 
     def cut(self, rows: Sequence[T], place: Callable[[T], Place]) -> Sequence[T]:
@@ -86,12 +91,17 @@ class Page:
         return hashlib.sha256(asked.encode()).hexdigest()[: 2 * _DIGEST_BYTES]
 
 
+def _is_digest(part: Any) -> bool:
+    """Whether it begins as a cursor of ours does."""
+    return isinstance(part, str) and re.fullmatch(rf"[0-9a-f]{{{2 * _DIGEST_BYTES}}}", part) is not None
+
+
 def _fit(place: Sequence[Any]) -> bool:
     """Whether a database can hold the numbers."""
     return all(isinstance(part, str) or abs(part) < 2**63 for part in place)
 
 
-@refuses(problems.BAD_CURSOR)
+@refuses(problems.BAD_CURSOR, problems.CURSOR_OF_ANOTHER_QUERY)
 async def paged(
     request: Request,
     response: Response,

@@ -1,0 +1,135 @@
+"""The whole log for auditors: its entries by what they say, how many there are, and the proof of each.
+
+Entries name nobody. Who an entry is about tells the subject's key alone: `disclosures` has what is about a person.
+"""
+
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import AfterValidator, AwareDatetime, BaseModel
+
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.records import problems
+from passerelle_consent.records.http.access import GuardedRoute
+from passerelle_consent.records.http.answers import refuses
+from passerelle_consent.records.http.bodies import DepartmentId, Hex16, epoch_ms
+from passerelle_consent.records.http.calls import principal_of, records_of
+from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.http.parameters import only_known
+from passerelle_consent.records.log import TYPES, Extent, LogFilter, Logged
+from passerelle_consent.records.problems import Problem
+
+
+async def told(request: Request) -> None:
+    """Let the ledger tell that an auditor reads it, before anything is read."""
+    await records_of(request).tell_audit(principal_of(request))
+
+
+router = APIRouter(route_class=GuardedRoute, dependencies=[Depends(only_known), Depends(told)])
+
+
+def _one_of(*known: str) -> Any:
+    """A parameter of a closed set."""
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError("unknown")
+        return value
+
+    return AfterValidator(check)
+
+
+EntryType = Annotated[str, _one_of(*TYPES), Query(json_schema_extra={"enum": list(TYPES)})]
+
+
+class EntryOut(BaseModel):
+    """An entry, its place in the log, and where its proof is. The leaf is `entry` in canonical form (RFC 8785)."""
+
+    index: int
+    entry: dict[str, Any]
+    proof: str
+
+    @classmethod
+    def of(cls, logged: Logged) -> Self:
+        """Write it out."""
+        return cls(index=logged.index, entry=dict(logged.entry), proof=f"/v1/ledger/entries/{logged.index}/proof")
+
+
+class ExtentOut(BaseModel):
+    """How far an answer goes: the first `indexed` entries, of the `size` under the checkpoint."""
+
+    indexed: int
+    size: int
+
+    @classmethod
+    def of(cls, extent: Extent) -> Self:
+        """Write it out."""
+        return cls(indexed=extent.indexed, size=extent.size)
+
+
+class EntriesOut(BaseModel):
+    """Newest first."""
+
+    extent: ExtentOut
+    entries: list[EntryOut]
+
+
+async def filtered(
+    *,
+    since: Annotated[AwareDatetime | None, Query(description="Not before this time (RFC 3339).")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Before this time (RFC 3339).")] = None,
+    type: Annotated[EntryType | None, Query(description="Of this type.")] = None,  # noqa: A002 - its name on the wire
+    verdict: Annotated[Verdict | None, Query(description="Decided so.")] = None,
+    reason: Annotated[Reason | None, Query(description="Decided for this reason.")] = None,
+    flow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9.-]{0,127}$", description="Of this flow.")] = None,
+    recipient: Annotated[DepartmentId | None, Query(description="To this department.")] = None,
+    department: Annotated[DepartmentId | None, Query(description="To this department, or by it.")] = None,
+    agreement: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[a-z][a-z0-9-]{0,127}(@[1-9][0-9]{0,5})?$",
+            description="Under this agreement: `id@version`, or `id` for all of its versions.",
+        ),
+    ] = None,
+    decision: Annotated[Hex16 | None, Query(description="Of this id: a decision's, or any other entry's.")] = None,
+) -> LogFilter:
+    """Gather what is asked for."""
+    return LogFilter(
+        since_ms=None if since is None else epoch_ms(since),
+        until_ms=None if until is None else epoch_ms(until),
+        type=type,
+        verdict=verdict,
+        reason=reason,
+        flow=flow,
+        recipient=recipient,
+        department=department,
+        agreement=agreement,
+        ident=None if decision is None else bytes.fromhex(decision),
+    )
+
+
+@router.get("/v1/ledger/entries")
+@refuses(problems.LEDGER_UNAVAILABLE)
+async def entries(
+    request: Request,
+    page: Annotated[Page, Depends(paged)],
+    wanted: Annotated[LogFilter, Depends(filtered)],
+) -> EntriesOut:
+    """List entries of the log, newest first. `extent` says how far the answer goes."""
+    (before,) = page.after(int) or (None,)
+    found, extent = await records_of(request).from_log(lambda log: log.entries(wanted, before=before, limit=page.rows))
+    shown = page.cut(found, lambda logged: (logged.index,))
+    return EntriesOut(extent=ExtentOut.of(extent), entries=[EntryOut.of(logged) for logged in shown])
+
+
+@router.get("/v1/ledger/entries/{index}/proof", response_class=PlainTextResponse)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.UNKNOWN_ENTRY)
+async def proof(
+    request: Request, index: Annotated[int, Path(ge=0, le=2**53 - 1, description="Its place in the log.")]
+) -> PlainTextResponse:
+    """Prove that an entry is in the log: a C2SP tlog-proof, which `ledger` tools check offline."""
+    proved = await records_of(request).from_log(lambda log: log.proof(index))
+    if proved is None:
+        raise Problem(problems.UNKNOWN_ENTRY)
+    return PlainTextResponse(proved, headers={"Content-Disposition": f'attachment; filename="{index}.tlog-proof"'})

@@ -1,0 +1,90 @@
+"""The whole log, as the service shows it to auditors: what is asked of it. The composition root passes the real one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.wire import JournalType
+
+TYPES = ("decision", *(kind.value for kind in JournalType))
+"""Of entries (DESIGN §8): a closed set."""
+
+COUNTED_BY = ("type", "verdict", "reason", "flow", "recipient", "department", "agreement")
+COUNTED_EVERY = ("hour", "day", "month")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogFilter:
+    """Which entries are asked for: those of which all of this holds. Times are epoch milliseconds, [since, until)."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    type: str | None = None
+    verdict: Verdict | None = None
+    reason: Reason | None = None
+    flow: str | None = None
+    recipient: str | None = None
+    department: str | None = None
+    """It received, or it acted."""
+    agreement: str | None = None
+    """``id@version``, or an id for all of its versions."""
+    ident: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logged:
+    """One entry: its place in the log, and what it says, as it was hashed (RFC 8785)."""
+
+    index: int
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """How far an answer goes: the first ``indexed`` entries, of the ``size`` that are signed."""
+
+    indexed: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """So many entries of this value, from this time on; no value where they have none."""
+
+    start_ms: int
+    value: str | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tallies:
+    """Counts between two times at which an hour, a day or a month of UTC begins."""
+
+    since_ms: int
+    until_ms: int
+    counts: Sequence[Tally]
+
+
+class TooLong(Exception):
+    """More than ``most`` hours, days or months were asked for."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most}")
+        self.most = most
+
+
+class PublishedLog(Protocol):
+    """The published log. Called on a thread; all raise `LedgerAway`."""
+
+    def entries(self, wanted: LogFilter, *, before: int | None, limit: int) -> tuple[Sequence[Logged], Extent]:
+        """Return at most ``limit`` entries wanted, of those below index ``before``, newest first."""
+        ...
+
+    def counts(self, wanted: LogFilter, *, by: str, every: str) -> tuple[Tallies, Extent]:
+        """Count entries. Raises `TooLong`."""
+        ...
+
+    def proof(self, index: int) -> str | None:
+        """Return the tlog-proof of an entry; None when there is none in what is signed."""
+        ...

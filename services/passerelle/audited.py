@@ -1,0 +1,122 @@
+"""The whole log for the consent service's auditors: `records` and `ledger` do not know each other."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from passerelle_consent.ledger import index as ledger_index
+from passerelle_consent.ledger.counts import By, Every
+from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.index import Index
+from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
+from passerelle_consent.ledger.select import Selection
+from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
+from passerelle_consent.records.log import Extent, LogFilter, Logged, Tallies, Tally, TooLong
+from passerelle_consent.records.ports import LedgerAway
+from passerelle_schemas.faults import Fault
+
+BUCKETS_MAX = 1_000
+"""Of one count: six weeks of hours, some three years of days; some 200,000 rows of the index."""
+
+
+class FolderLog:
+    """`records.log.PublishedLog` over the published folder and its index.
+
+    Both are looked for at each call anew: the ledger may be started later.
+    """
+
+    def __init__(self, folder: Path, index_url: str) -> None:
+        self._folder = folder
+        self._index = Index(index_url, read_only=True)
+
+    def entries(self, wanted: LogFilter, *, before: int | None, limit: int) -> tuple[Sequence[Logged], Extent]:
+        """Return at most ``limit`` entries wanted below index ``before``, newest first. Raises `LedgerAway`."""
+        selection = _selection(wanted)
+        with _or_away():
+            with self._index.reading() as db:
+                indexed = db.reached().size
+                places = db.newest(selection, before=before, limit=limit)
+            size = self._checkpoint_size()
+            found = [(place, raw) for place, raw in self._read(places, size) if selection.matches(Entry.parse(raw))]
+        return [Logged(index=place, entry=json.loads(raw)) for place, raw in found], Extent(indexed=indexed, size=size)
+
+    def counts(self, wanted: LogFilter, *, by: str, every: str) -> tuple[Tallies, Extent]:
+        """Count entries by time and value; ``wanted``'s times are taken to whole hours, days or months.
+
+        Raises `LedgerAway`, `TooLong`.
+        """
+        with _or_away(), self._index.reading() as db:
+            since, until = _span(db, wanted, Every(every))
+            selection = replace(_selection(wanted), since_ms=since, until_ms=until)
+            counts = [
+                Tally(start_ms=c.start_ms, value=c.value, count=c.count)
+                for c in db.counts(selection, By(by), Every(every))
+            ]
+            extent = Extent(indexed=db.reached().size, size=self._checkpoint_size())
+        return Tallies(since_ms=since, until_ms=until, counts=counts), extent
+
+    def proof(self, index: int) -> str | None:
+        """Return the tlog-proof of an entry; None when nothing that is signed stands there. Raises `LedgerAway`."""
+        with _or_away():
+            try:
+                return prove_inclusion(LogFolder(self._folder), self._verifier(), index).encode().decode()
+            except NotInLog:
+                return None
+
+    def _read(self, places: Sequence[int], size: int) -> Iterator[tuple[int, bytes]]:
+        """Read entries; those of one bundle at once, when they stand together."""
+        log, at, bundle = LogFolder(self._folder), -1, list[bytes]()
+        for place in places:
+            number, offset = divmod(place, TILE_WIDTH)
+            if number != at:
+                width = min(TILE_WIDTH, size - number * TILE_WIDTH)
+                at, bundle = number, log.bundle(Tile(level=None, index=number, width=width))
+            yield place, bundle[offset]
+
+    def _checkpoint_size(self) -> int:
+        return LogFolder(self._folder).checkpoint(self._verifier())[0].size
+
+    def _verifier(self) -> Verifier:
+        vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")
+        return Verifier.parse(vkey)
+
+
+def _selection(wanted: LogFilter) -> Selection:
+    return Selection(
+        since_ms=wanted.since_ms,
+        until_ms=wanted.until_ms,
+        type=None if wanted.type is None else EntryType(wanted.type),
+        verdict=wanted.verdict,
+        reason=wanted.reason,
+        flow=wanted.flow,
+        recipient=wanted.recipient,
+        department=wanted.department,
+        agreement=wanted.agreement,
+        ident=wanted.ident,
+    )
+
+
+def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:
+    """Return whole hours, days or months: the last thousand, unless told otherwise. Raises `TooLong`."""
+    last_ms = db.last_ms() or 0 if wanted.until_ms is None else max(0, wanted.until_ms - 1)
+    until = every.after(every.start(last_ms))
+    earliest = every.back(until, BUCKETS_MAX)
+    since = earliest if wanted.since_ms is None else every.start(wanted.since_ms)
+    if since < earliest:
+        raise TooLong(BUCKETS_MAX)
+    return since, until
+
+
+@contextmanager
+def _or_away() -> Iterator[None]:
+    """No index yet, no folder yet: whatever it is, nothing can be told now."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, OSError, Fault) as exc:
+        raise LedgerAway(type(exc).__name__) from exc

@@ -1,0 +1,163 @@
+"""What auditors can ask of the whole log: entries by what they say, counts, proofs; and that their reading is told."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.wire import JournalType
+from unit.ledger.fakes import SIGNER
+from unit.records.fakes import START_MS, until
+
+ENTRIES = "/v1/ledger/entries"
+
+
+def reads(city):
+    return [e for e in city.broker.journal() if e.type is JournalType.READ]
+
+
+async def asked(told, query="", status=200, token="auditor"):  # noqa: S107
+    answer = await told.city.call("GET", f"{ENTRIES}{query}", token=token)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def decisions(answer):
+    return [e["entry"].get("decision") for e in answer.json()["entries"] if e["entry"]["type"] == "decision"]
+
+
+def slug(answer):
+    return answer.json()["type"].rpartition(":")[2]
+
+
+@pytest.fixture
+async def known(told, marie):
+    """A log with decisions of two flows, indexed."""
+    told.denied = told.decide(marie, verdict=Verdict.DENY, reason=Reason.OBJECTED, count=3)
+    told.permitted = told.decide(marie, flow=1, count=2)
+    told.index_all()
+    return told
+
+
+async def test_an_auditor_finds_entries_by_what_they_say(known):
+    between = datetime.fromtimestamp(START_MS / 1000 + 2, UTC).isoformat().replace("+00:00", "Z")
+    denied, permitted = known.denied[::-1], known.permitted[::-1]
+    for query, expected in {
+        "?type=decision": permitted + denied,
+        "?verdict=deny": denied,
+        "?reason=objected": denied,
+        "?flow=moves": permitted,
+        "?recipient=registry": [],
+        "?agreement=home": permitted + denied,
+        "?agreement=income@1&verdict=deny": denied,
+        "?agreement=income@1&verdict=permit": [],
+        f"?decision={known.denied[1]}": [known.denied[1]],
+        f"?since={between}": permitted,
+        f"?until={between}&type=decision": denied,
+    }.items():
+        assert decisions(await asked(known, query)) == expected, query
+
+
+async def test_the_answer_says_how_far_it_goes(known, marie):
+    answer = (await asked(known)).json()
+    size = len(known.town.bodies())
+    assert answer["extent"] == {"indexed": size, "size": size}
+    assert [e["index"] for e in answer["entries"]] == list(range(size))[::-1]
+    known.decide(marie)
+    answer = (await asked(known)).json()
+    assert answer["extent"] == {"indexed": size, "size": len(known.town.bodies())}
+    assert answer["extent"]["size"] > size
+
+
+async def test_entries_name_nobody(known, marie):
+    text = (await asked(known)).text
+    assert marie not in text
+    assert known.city.ref(marie).hex() not in text
+
+
+async def test_pages_follow_their_cursor_while_more_comes_in(known, marie):
+    seen, path = [], f"{ENTRIES}?type=decision&limit=2"
+    while path:
+        answer = await known.city.call("GET", path, token="auditor")
+        seen += decisions(answer)
+        known.decide(marie)
+        known.index_all()
+        path = answer.links["next"]["url"] if "next" in answer.links else None
+    assert seen == (known.denied + known.permitted)[::-1]
+
+
+async def test_a_cursor_of_another_query_is_told_from_one_that_is_none(known):
+    cursor = (await asked(known, "?limit=2&verdict=deny")).links["next"]["url"].rpartition("cursor=")[2]
+    assert slug(await asked(known, f"?verdict=permit&cursor={cursor}", 422)) == "cursor-of-another-query"
+    assert slug(await asked(known, "?verdict=deny&cursor=AAAA", 422)) == "bad-cursor"
+    assert (await asked(known, f"?verdict=deny&cursor={cursor}")).json()["entries"]
+
+
+@pytest.mark.parametrize(("query", "named"), [("?verdikt=deny", "verdikt"), ("?a%0d%0ab=1", "?"), ("?limit=2&x=", "x")])
+async def test_an_unknown_parameter_is_named(known, query, named):
+    refused = await asked(known, query, 422)
+    assert (slug(refused), refused.json()["parameter"]) == ("unknown-parameter", named)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?since=yesterday",
+        "?since=2026-01-01T00:00:00",
+        "?verdict=maybe",
+        "?type=decisions",
+        "?agreement=home@0",
+        "?flow=Été",
+        "?decision=12",
+        "?limit=0",
+        "?limit=201",
+    ],
+)
+async def test_a_parameter_that_cannot_be_is_named(known, query):
+    refused = await asked(known, query, 422)
+    assert slug(refused) == "malformed-request"
+    assert refused.json()["errors"][0]["where"] == ["query", query[1:].partition("=")[0]]
+
+
+async def test_times_before_and_after_all_that_is_are_empty_or_all(known):
+    assert decisions(await asked(known, "?until=0001-01-01T00:00:00Z")) == []
+    assert decisions(await asked(known, "?since=9999-12-31T23:59:59.999Z")) == []
+    assert len(decisions(await asked(known, "?since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z"))) == 5
+
+
+async def test_the_proof_of_an_entry_verifies_alone(known):
+    (found,) = (await asked(known, f"?decision={known.denied[0]}")).json()["entries"]
+    answer = await known.city.call("GET", found["proof"], token="auditor")
+    entry, checkpoint = InclusionProof.parse(answer.content).check(SIGNER.verifier)
+    assert (entry.ident.hex(), checkpoint.size) == (known.denied[0], len(known.town.bodies()))
+    beyond = await known.city.call("GET", f"{ENTRIES}/{checkpoint.size}/proof", token="auditor")
+    assert slug(beyond) == "unknown-entry"
+
+
+async def test_an_auditors_reading_is_one_entry_an_hour_however_often_it_reads(known):
+    for _ in range(5):
+        await asked(known)
+    await until(lambda: reads(known.city))
+    assert [(r.subject, r.department) for r in reads(known.city)] == [(None, None)]
+    await asked(known, token={"scope": "auditor", "department": "tax"})
+    known.city.clock.now_ms += 3_600_000
+    await asked(known)
+    await until(lambda: len(reads(known.city)) == 3)
+    assert [r.department for r in reads(known.city)] == [None, "tax", None]
+    known.integrate()
+    known.index_all()
+    shown = (await asked(known, "?type=read")).json()["entries"]
+    assert [e["entry"]["type"] for e in shown] == ["read"] * 3
+
+
+async def test_what_cannot_be_told_of_is_not_read(known, monkeypatch):
+    async def no(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(known.city.records, "write", no)
+    assert slug(await asked(known, status=500)) == "internal"
+
+
+async def test_a_log_without_its_index_is_a_503(city):
+    assert slug(await city.call("GET", ENTRIES, token="auditor")) == "ledger-unavailable"
