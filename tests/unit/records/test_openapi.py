@@ -25,7 +25,9 @@ from schemathesis.checks import (
 )
 from schemathesis.core.parameters import ParameterLocation
 
+from passerelle.audited import FolderLog
 from passerelle.disclosed import LedgerEntries
+from passerelle_consent.ledger.index import Index
 from passerelle_consent.ledger.publish import FolderPublisher
 from passerelle_consent.records import consultations
 from passerelle_consent.records.consultations import Announced
@@ -102,10 +104,18 @@ class Served:
         town = LedgerTown(self._folder, seed=3)
         town.now_ms = START_MS
         FolderPublisher(town.folder, SIGNER.verifier).write_key()
-        ledger = LedgerEntries(town.url, MASTER, town.folder)
-        self.city = City(f"sqlite:///{self._folder}/consent.db", patience_s=0.05, ledger=ledger)
+        url = f"sqlite:///{self._folder}/index.sqlite"
+        index = Index(url)
+        self.city = City(
+            f"sqlite:///{self._folder}/consent.db",
+            patience_s=0.05,
+            ledger=LedgerEntries(town.url, MASTER, town.folder),
+            log=FolderLog(town.folder, url),
+        )
         await self.city.up()
-        self._told = Told(self.city, town)
+        self._told = Told(self.city, town, index)
+        self._told.integrate()
+        self._told.index_all()
         await self._consult()
         self.document = describe(self.city.app)
         config = uvicorn.Config(self.city.app, port=0, log_config=None, lifespan="off")
@@ -117,6 +127,7 @@ class Served:
         await serving
         await self.city.down()
         town.store.close()
+        index.close()
 
     async def _consult(self):
         """Open for long: the clock moves on with each request."""
@@ -137,7 +148,7 @@ class Served:
     async def _somebody(self, path):
         self._people += 1
         pseudonym, guardian = await self.city.link(f"Durand {self._people}", f"Petit {self._people}")
-        named = {"agreement": "moves-to-schools", "consultation": CONSULTATION, "version": 1, "n": 1}
+        named = {"agreement": "moves-to-schools", "consultation": CONSULTATION, "version": 1, "n": 1, "index": 0}
         if path.endswith("/object"):
             named["agreement"] = "moves-to-cleanliness"
         for name, said in self._needed(path, pseudonym, guardian):
