@@ -32,7 +32,7 @@ check: setup  ## format, lint, types, imports, unit tests: under a minute
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgresql" tests/unit tests/contract
 
 test: check  ## all tests, on a real broker and PostgreSQL
-	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit
+	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit tests/contract
 	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults
 

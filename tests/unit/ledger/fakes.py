@@ -2,7 +2,10 @@
 
 import random
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 from confluent_kafka import KafkaError
@@ -196,3 +199,24 @@ def stop_after(integrator, steps):
 
     integrator.step = counted
     return stop
+
+
+class _Static(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(folder):
+    """The address of a plain static web server over a folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Static, directory=folder))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()

@@ -1,9 +1,5 @@
 """A log behind http(s): read as from a folder, patient with a server that stumbles, and never more than a log has."""
 
-import functools
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import httpx
 import pytest
 from typer.testing import CliRunner
@@ -16,16 +12,9 @@ from passerelle_consent.ledger.published import Absent
 from passerelle_consent.ledger.site import TRIES_MAX, LogSite
 from passerelle_consent.ledger.verify import Outcome, fsck, verify
 from passerelle_schemas.faults import Fault
-from unit.ledger.fakes import SIGNER
+from unit.ledger.fakes import SIGNER, served
 
 VERIFIER = SIGNER.verifier
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
@@ -35,13 +24,8 @@ def address(town):
     for _ in range(3):
         town.decide(count=130)
         integrator.step()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=town.folder))
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    serving.join()
+    with served(town.folder) as at:
+        yield at
 
 
 def site(handler, **kwargs):
