@@ -118,7 +118,7 @@ def once(conn: sa.Connection, asked: Asked, script: Callable[[sa.Connection], Ch
     Whatever the script refuses, it refuses after this: a repeat is answered as the first request was. Raises `Problem`
     idempotency-key-reused, stale-etag, and what the script raises.
     """
-    repeated = repeat_of(conn, asked)
+    repeated = _repeat_of(conn, asked)
     if repeated is not None:
         return repeated
     if asked.if_match is not None:
@@ -128,7 +128,7 @@ def once(conn: sa.Connection, asked: Asked, script: Callable[[sa.Connection], Ch
     return script(conn)
 
 
-def repeat_of(conn: sa.Connection, asked: Asked) -> Change | None:
+def _repeat_of(conn: sa.Connection, asked: Asked) -> Change | None:
     """Return the change that this repeats, by its Idempotency-Key. Raises `Problem` idempotency-key-reused."""
     if asked.idempotency_key is None:
         return None

@@ -18,7 +18,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from passerelle_consent.records import changes, guardians, problems, sql, standings, voices
-from passerelle_consent.records.changes import ERASURE, Asked, Change, noted, repeat_of
+from passerelle_consent.records.changes import ERASURE, Asked, Change, noted
 from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -37,12 +37,11 @@ def erase(conn: sa.Connection, asked: Asked, *, book: PolicyBook, departments: C
 
     ``departments`` are those of this city: nobody else has an inbox.
     """
-    repeated = repeat_of(conn, asked)
-    if repeated is None and asked.guardian is not None:
+    if asked.guardian is not None:
         guardians.check(conn, guardian=asked.guardian, ward=asked.ref, at_ms=asked.at_ms)
-    repeated = repeated or under_way(conn, [asked.ref])
-    if repeated is not None:
-        return repeated
+    asked_before = under_way(conn, [asked.ref])
+    if asked_before is not None:
+        return asked_before
     before = standings.load(conn, asked.ref, asked.at_ms)
     erasure = Erasure(
         id=asked.id,

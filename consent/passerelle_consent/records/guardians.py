@@ -15,7 +15,7 @@ from passerelle_consent.policy.agreements import Agreement, SubjectClass
 from passerelle_consent.policy.standing import Actor, Protection, Standing
 from passerelle_consent.policy.voice import Guardianship, Relation, Voice, voice_of_guardian, voice_of_subject
 from passerelle_consent.records import problems, sql, standings
-from passerelle_consent.records.changes import Asked, Change, record, repeat_of
+from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalEntry, JournalType
@@ -124,11 +124,8 @@ def _at_the_counter(standing: Standing, now_ms: int, *, gives: bool) -> Voice:
 def appoint(conn: sa.Connection, asked: Asked, appointment: Appointment) -> Change:
     """Record a guardianship; an adult's protection follows from it. Raises `Problem`.
 
-    A minor's guardianship ends at majority at the latest. A repeat returns the change that it repeats.
+    A minor's guardianship ends at majority at the latest.
     """
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
     before = standings.load(conn, asked.ref, asked.at_ms)
     minor = before.class_at(asked.at_ms) is SubjectClass.MINOR
     _check_appointment(conn, asked, appointment, minor=minor)
@@ -164,9 +161,6 @@ def _check_appointment(conn: sa.Connection, asked: Asked, appointment: Appointme
 
 def dismiss(conn: sa.Connection, asked: Asked, guardianship: bytes) -> Change:
     """End a guardianship now; with the last one an adult's protection ends. Raises `Problem`."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
     before = standings.load(conn, asked.ref, asked.at_ms)
     recorded = {r.id: r for r in of_subject(conn, asked.ref)}
     if guardianship not in recorded:
@@ -204,9 +198,6 @@ def _protected(conn: sa.Connection, asked: Asked, before: Standing) -> Standing:
 
 def emancipate(conn: sa.Connection, asked: Asked) -> Change:
     """End a minority by a judgment or a marriage (French Civil Code, art. 413-1 ff.). Raises `Problem`."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
     before = standings.load(conn, asked.ref, asked.at_ms)
     if before.class_at(asked.at_ms) is not SubjectClass.MINOR:
         raise Problem(problems.NO_MINOR)

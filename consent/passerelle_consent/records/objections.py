@@ -15,7 +15,7 @@ from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.days import end_ms
 from passerelle_consent.policy.standing import Actor, Stance
 from passerelle_consent.records import notices, problems, sql, standings
-from passerelle_consent.records.changes import Asked, Change, record, repeat_of
+from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.notices import Code
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -99,13 +99,10 @@ def answer(
     ground: str | None,
     law: str | None,
 ) -> Change:
-    """Answer an objection. Raises `Problem`; a repeat returns the change that it repeats.
+    """Answer an objection. Raises `Problem`.
 
     To resume needs a ground and its law; both are codes and references, never words about a person.
     """
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
     if find(conn, objection.id, objection.department).answered_ms is not None:  # since it was read, too
         raise Problem(problems.OBJECTION_ANSWERED)
     resumes = outcome is Outcome.RESUMED

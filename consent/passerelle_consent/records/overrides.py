@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.policy.standing import Actor, Override
 from passerelle_consent.records import notices, problems, sql, standings
-from passerelle_consent.records.changes import Asked, Change, record, repeat_of
+from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.notices import Code
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
@@ -60,10 +60,7 @@ class Opened:
 def open_override(
     conn: sa.Connection, asked: Asked, *, recipient: str, officer: str, reason_code: str, until_ms: int
 ) -> Change:
-    """Open a recipient for one subject. Raises `Problem`; a repeat returns the change that it repeats."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
+    """Open a recipient for one subject. Raises `Problem`."""
     before = standings.load(conn, asked.ref, asked.at_ms)
     opened = Override(recipient=recipient, until_ms=until_ms)
     after = replace(before, revision=before.revision + 1, overrides=(*before.overrides, opened))
@@ -108,13 +105,10 @@ def unreviewed(conn: sa.Connection, *, after: tuple[int, bytes], limit: int) -> 
 
 
 def review(conn: sa.Connection, asked: Asked, override: bytes, *, officer: str, outcome: Review) -> Change:
-    """Review an override of somebody else's. Raises `Problem`; a repeat returns the change that it repeats.
+    """Review an override of somebody else's. Raises `Problem`.
 
     One that was not justified ends now: the fence must pass it.
     """
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
     opened = find(conn, override)
     if opened.review is not None:
         raise Problem(problems.REVIEWED_ALREADY)

@@ -6,10 +6,10 @@ some 600 bytes of the log; a bound by the hour would be cheaper, and would hide 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from passerelle_consent.records import guardians, problems, sql, standings
 from passerelle_consent.records.ports import NewId, Principal, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.standings import Row
 from passerelle_consent.records.words import What
 from passerelle_consent.wire import JournalEntry, JournalType
 
@@ -28,6 +29,18 @@ AUDITORS_KEPT = 1_000
 T = TypeVar("T")
 
 _log = structlog.get_logger("reading")
+
+
+class AboutSomebody(Protocol):
+    """A row of a list over many people."""
+
+    @property
+    def ref(self) -> SubjectRef:
+        """Whom it is about."""
+        ...
+
+
+R = TypeVar("R", bound=AboutSomebody)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,22 +58,40 @@ class Reading:
 
     def of(self, script: Callable[[sa.Connection], T]) -> Callable[[sa.Connection], T]:
         """Return the script with the entry that tells of it. A script that refuses reads nothing, and tells nothing."""
-        return partial(_read, script=script, reading=self)
+        return partial(_read, script=script, readings=lambda _: [self])
+
+    def row(self) -> Row:
+        """Return the entry that tells of it."""
+        entry = JournalEntry(
+            id=self.id,
+            type=JournalType.READ,
+            at_ms=self.at_ms,
+            subject=self.ref,
+            department=self.department,
+            reader=self.reader.value,
+            what=self.what.value,
+            mandate=self.mandate,
+        )
+        return standings.journal_row(entry, self.partitions)
 
 
-def _read(conn: sa.Connection, *, script: Callable[[sa.Connection], T], reading: Reading) -> T:
-    read = script(conn)
-    entry = JournalEntry(
-        id=reading.id,
-        type=JournalType.READ,
-        at_ms=reading.at_ms,
-        subject=reading.ref,
-        department=reading.department,
-        reader=reading.reader.value,
-        what=reading.what.value,
-        mandate=reading.mandate,
+def of_each(
+    script: Callable[[sa.Connection], Sequence[R]], *, shown: int, reading: Callable[[SubjectRef], Reading]
+) -> Callable[[sa.Connection], Sequence[R]]:
+    """Return a script that lists many people, with an entry for each one of whom something is shown.
+
+    ``shown``: how many rows are; a page's script reads one more to know whether there is a next one.
+    """
+    return partial(
+        _read, script=script, readings=lambda rows: [reading(ref) for ref in dict.fromkeys(r.ref for r in rows[:shown])]
     )
-    standings.tell(conn, [standings.journal_row(entry, reading.partitions)])
+
+
+def _read(
+    conn: sa.Connection, *, script: Callable[[sa.Connection], T], readings: Callable[[T], Iterable[Reading]]
+) -> T:
+    read = script(conn)
+    standings.tell(conn, [reading.row() for reading in readings(read)])
     return read
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.policy.standing import Actor, Standing
 from passerelle_consent.records import guardians, notices, problems, sql, standings
-from passerelle_consent.records.changes import Asked, Change, record, repeat_of
+from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.notices import Code
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalEntry, JournalType
@@ -33,10 +33,7 @@ class Ground(StrEnum):
 
 
 def restrict(conn: sa.Connection, asked: Asked, ground: Ground) -> Change:
-    """Restrict. Raises `Problem`; a repeat returns the change that it repeats."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
+    """Restrict. Raises `Problem`."""
     before = _standing(conn, asked)
     if before.restricted_since_ms is not None:
         raise Problem(problems.RESTRICTED_ALREADY)
@@ -60,10 +57,7 @@ def announce(conn: sa.Connection, asked: Asked) -> int:
 
 
 def lift(conn: sa.Connection, asked: Asked) -> Change:
-    """Lift. Raises `Problem`; a repeat returns the change that it repeats."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
+    """Lift. Raises `Problem`."""
     before = _standing(conn, asked)
     if before.restricted_since_ms is None:
         raise Problem(problems.NOT_RESTRICTED)

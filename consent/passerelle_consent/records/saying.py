@@ -10,7 +10,7 @@ from passerelle_consent.policy.standing import Stance, Standing, State
 from passerelle_consent.policy.standings import CONSENTED
 from passerelle_consent.policy.voice import Voice, terms_of
 from passerelle_consent.records import approvals, guardians, objections, problems, standings
-from passerelle_consent.records.changes import Asked, Change, record, repeat_of
+from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.transitions import Action, IllegalTransition, follow, like
 from passerelle_consent.wire import JournalEntry, JournalType
@@ -32,10 +32,7 @@ JOURNAL_TYPE: Mapping[State, JournalType] = {
 
 
 def say(conn: sa.Connection, asked: Asked, agreement: Agreement, action: Action, *, notice: int | None) -> Change:
-    """Do what an action says about an agreement. Raises `Problem`; a repeat returns the change that it repeats."""
-    repeated = repeat_of(conn, asked)
-    if repeated is not None:
-        return repeated
+    """Do what an action says about an agreement. Raises `Problem`."""
     before = standings.load(conn, asked.ref, asked.at_ms)
     together = _together(conn, asked, agreement, before, action)
     after = state_after(before, agreement, action, asked.at_ms)

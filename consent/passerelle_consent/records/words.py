@@ -27,6 +27,8 @@ class What(StrEnum):
     GUARDIANS = "guardians"
     WARDS = "wards"
     NOTICES = "notices"
+    OBJECTIONS = "objections"
+    OVERRIDES = "overrides"
 
 
 WORDS: Mapping[StrEnum, Said] = {
@@ -83,5 +85,7 @@ WORDS: Mapping[StrEnum, Said] = {
     What.GUARDIANS: Said("Qui vous représente", "Who speaks for you"),
     What.WARDS: Said("Qui vous représentez", "Whom you speak for"),
     What.NOTICES: Said("Les messages que vous avez reçus", "The notices that you were sent"),
+    What.OBJECTIONS: Said("Votre opposition, à traiter", "Your objection, to be answered"),
+    What.OVERRIDES: Said("L’urgence vitale déclarée pour vous", "The danger to your life that was declared"),
 }
 """Complete over these sets: a test holds it to them."""

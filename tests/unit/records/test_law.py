@@ -267,6 +267,35 @@ async def test_an_objection_is_due_in_a_calendar_month_and_then_stands_out(city)
     assert due == {"reviews_open": 0, "reviews_overdue": 0, "answers_open": 1, "answers_overdue": 1, **nothing_else}
 
 
+def reads(city):
+    """Of whom the ledger is told that somebody looked, and at what."""
+    return sorted((e.subject, e.what) for e in city.broker.journal() if e.type is JournalType.READ)
+
+
+async def test_whoever_is_in_a_list_that_an_officer_reads_can_see_it(city):
+    refs = []
+    for name in ("Durand", "Petit"):
+        pseudonym, *_ = await opened(city, name=name)
+        await city.say("object", pseudonym, "moves-to-cleanliness")
+        refs.append(city.ref(pseudonym))
+    await city.call("GET", "/v1/objections?limit=1", None, SOURCE)  # of the second one nothing is shown
+    await until(lambda: city.broker.journal()[-1].type is JournalType.READ)
+    assert reads(city) == [(refs[0], "objections")]
+    await city.call("GET", "/v1/overrides", None, SECOND)
+    await until(lambda: len([e for e in city.broker.journal() if e.what == "overrides"]) == 2)
+    assert {(e.department, e.reader) for e in city.broker.journal() if e.what == "overrides"} == {
+        ("emergency", "officer")
+    }
+
+
+@pytest.mark.parametrize("who", ["auditor", "operator", {"scope": "auditor", "department": "tax"}])
+async def test_others_see_that_an_override_is_there_and_not_whose(city, who):
+    await opened(city)
+    (shown,) = (await city.call("GET", "/v1/overrides", None, who)).json()["overrides"]
+    assert shown["pseudonym"] is None
+    assert reads(city) == []
+
+
 async def test_only_a_ground_with_its_law_resumes_and_it_can_be_objected_to_again(city):
     pseudonym, shown = await objected(city)
     assert slug(await answer(city, shown, {"outcome": "resumed", "ground": "waste-law"})) == "ground-needed"
@@ -343,9 +372,9 @@ async def test_the_city_lifts_a_restriction_only_after_it_has_told_the_citizen(c
     assert (await city.call("POST", f"{path}/lifting", {}, DESK_OFFICER)).status_code == 200
 
 
-async def opened(city, hours=72):
-    (pseudonym,) = await city.link("Durand")
-    (at_emergency,) = await city.link("Durand", token={"scope": "department", "department": "emergency"})
+async def opened(city, hours=72, name="Durand"):
+    (pseudonym,) = await city.link(name)
+    (at_emergency,) = await city.link(name, token={"scope": "department", "department": "emergency"})
     body = {"recipient": "emergency", "officer": "a.martin", "reason_code": "heat-wave", "hours": hours}
     answer = await city.call("POST", f"/v1/subjects/{at_emergency}/overrides", body, "officer")
     return pseudonym, at_emergency, answer.json()["acknowledgement"]

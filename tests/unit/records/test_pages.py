@@ -78,6 +78,19 @@ async def test_a_cursor_of_another_query_is_refused(talkative):
     assert len(answer.json()["changes"]) == 3
 
 
+async def test_a_forged_id_in_a_cursor_is_refused(city):
+    officer = {"scope": "officer", "department": "civil-registry"}
+    for name in ("Durand", "Petit"):
+        (pseudonym,) = await city.link(name)
+        await city.say("object", pseudonym, "moves-to-cleanliness")
+    there = next_of(await city.call("GET", "/v1/objections?limit=1", token=officer))
+    digest, due_ms, _ = json.loads(base64.urlsafe_b64decode(there.rpartition("cursor=")[2].replace("%3D", "=")))
+    for last in ("no hexadecimal", 7, None):
+        answer = await city.call("GET", f"/v1/objections?cursor={encoded(digest, due_ms, last)}", token=officer)
+        assert answer.json()["type"] == "urn:passerelle:problem:bad-cursor"
+    assert len((await city.call("GET", there, token=officer)).json()["objections"]) == 1
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=", "cursor=!", "cursor=" + "A" * 401])
 async def test_limits_and_cursors_that_are_none(talkative, query):
     city, who, _ = talkative

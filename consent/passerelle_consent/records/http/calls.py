@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import Header, Path, Request, Response
@@ -121,6 +123,12 @@ def reading_of(request: Request, subject: Subject, what: What, *, mandate: str |
         what=what,
         mandate=mandate if reader is Role.AUDITOR else None,
     )
+
+
+def readings_of(request: Request, what: What) -> Callable[[SubjectRef], Reading]:
+    """Return what the journal is to tell of an officer's read of a list, for each subject in it."""
+    department = department_of(request)
+    return partial(records_of(request).new_reading, reader=Role.OFFICER, department=department, what=what, mandate=None)
 
 
 _READERS = (Role.AUDITOR, Role.OFFICER, Role.DEPARTMENT, Role.OPERATOR)

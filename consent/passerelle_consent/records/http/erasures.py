@@ -15,7 +15,6 @@ from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import EraseIn, Hex16, maybe_rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
-from passerelle_consent.records.problems import Problem
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -122,16 +121,7 @@ async def notices(
     """Who was told of which erasure, who has acknowledged it, and who is late."""
     records = records_of(request)
     now_ms = records.now_ms()
-    ident, department = page.after(str, str) or ("", "")
-    overdue_at_ms = now_ms if overdue else None
-    after = (_id(ident), department)
-    script = partial(erasure.notices, after=after, limit=page.rows, overdue_at_ms=overdue_at_ms)
-    found = page.cut(await records.read(script), lambda notice: (notice.id.hex(), notice.department))
+    after = page.after(bytes, str) or (b"", "")
+    script = partial(erasure.notices, after=after, limit=page.rows, overdue_at_ms=now_ms if overdue else None)
+    found = page.cut(await records.read(script), lambda notice: (notice.id, notice.department))
     return NoticesOut(notices=[NoticeOut.of(notice, now_ms) for notice in found])
-
-
-def _id(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:  # a cursor that somebody forged
-        raise Problem(problems.BAD_CURSOR) from None

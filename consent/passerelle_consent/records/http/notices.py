@@ -62,9 +62,9 @@ async def newest(
     """List what the citizen was told."""
     records, subject = records_of(request), subject_of(request)
     await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.NOTICES))
-    at_ms, last = page.after(int, str) or (NEWEST, "")
-    script = partial(notices.newest, ref=subject.ref, before=(at_ms, bytes.fromhex(last)), limit=page.rows)
-    shown = page.cut(await records.read(script), lambda notice: (notice.at_ms, notice.id.hex()))
+    before = page.after(int, bytes) or (NEWEST, b"")
+    script = partial(notices.newest, ref=subject.ref, before=before, limit=page.rows)
+    shown = page.cut(await records.read(script), lambda notice: (notice.at_ms, notice.id))
     return NoticesOut(notices=[NoticeOut.of(notice) for notice in shown])
 
 

@@ -10,11 +10,13 @@ from passerelle_consent.records import objections, problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Code, Hex16, In, rfc3339
-from passerelle_consent.records.http.calls import Call, called, department_of, records_of
+from passerelle_consent.records.http.calls import Call, called, department_of, readings_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.objections import Objection, Outcome
 from passerelle_consent.records.ports import Pseudonym
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.reading import of_each
+from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -58,12 +60,12 @@ class ObjectionsOut(BaseModel):
 
 @router.get("/v1/objections")
 async def unanswered(request: Request, page: Annotated[Page, Depends(paged)]) -> ObjectionsOut:
-    """List what the caller's department is still to answer."""
+    """List what the caller's department is still to answer. Whoever objected can see that somebody looked."""
     records, department = records_of(request), department_of(request)
-    due_ms, last = page.after(int, str) or (-1, "")
-    after = due_ms, bytes.fromhex(last)
-    found = await records.read(partial(objections.unanswered, department=department, after=after, limit=page.rows))
-    shown = page.cut(found, lambda objection: (objection.due_ms, objection.id.hex()))
+    after = page.after(int, bytes) or (-1, b"")
+    script = partial(objections.unanswered, department=department, after=after, limit=page.rows)
+    told = of_each(script, shown=page.limit, reading=readings_of(request, What.OBJECTIONS))
+    shown = page.cut(await records.write(told), lambda objection: (objection.due_ms, objection.id))
     known = records.register.pseudonyms(department, [objection.ref for objection in shown])
     now_ms = records.now_ms()
     return ObjectionsOut(objections=[ObjectionOut.of(o, p, now_ms) for o, p in zip(shown, known, strict=True)])

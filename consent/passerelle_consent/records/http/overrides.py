@@ -10,11 +10,13 @@ from passerelle_consent.records import overrides, problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, rfc3339
-from passerelle_consent.records.http.calls import Call, called, principal_of, records_of
+from passerelle_consent.records.http.calls import Call, called, department_of, principal_of, readings_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.overrides import Opened, Review
-from passerelle_consent.records.ports import Pseudonym
+from passerelle_consent.records.ports import Pseudonym, Role
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.reading import of_each
+from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -47,7 +49,7 @@ class ReviewIn(In):
 
 
 class OpenedOut(BaseModel):
-    """An override that nobody has reviewed. `pseudonym` is the caller's department's, None for who has none."""
+    """An override that nobody has reviewed. `pseudonym` is an officer's department's, None for others."""
 
     id: str
     pseudonym: str | None
@@ -85,12 +87,18 @@ class UnreviewedOut(BaseModel):
 
 @router.get("/v1/overrides")
 async def unreviewed(request: Request, page: Annotated[Page, Depends(paged)]) -> UnreviewedOut:
-    """List the overrides that no second officer has looked at."""
-    records, department = records_of(request), principal_of(request).department
-    opened_ms, last = page.after(int, str) or (-1, "")
-    script = partial(overrides.unreviewed, after=(opened_ms, bytes.fromhex(last)), limit=page.rows)
-    shown = page.cut(await records.read(script), lambda opened: (opened.opened_ms, opened.id.hex()))
-    known = records.register.pseudonyms(department, [o.ref for o in shown]) if department else [None] * len(shown)
+    """List the overrides that no second officer has looked at.
+
+    Officers, who review them, see of whom; each subject can see that somebody looked. Others see that they are there.
+    """
+    records, officer = records_of(request), Role.OFFICER in principal_of(request).roles
+    after = page.after(int, bytes) or (-1, b"")
+    script = partial(overrides.unreviewed, after=after, limit=page.rows)
+    told = of_each(script, shown=page.limit, reading=readings_of(request, What.OVERRIDES)) if officer else script
+    found = await (records.write(told) if officer else records.read(script))
+    shown = page.cut(found, lambda opened: (opened.opened_ms, opened.id))
+    refs = [opened.ref for opened in shown]
+    known = records.register.pseudonyms(department_of(request), refs) if officer else [None] * len(shown)
     now_ms = records.now_ms()
     return UnreviewedOut(overrides=[OpenedOut.of(o, p, now_ms) for o, p in zip(shown, known, strict=True)])
 

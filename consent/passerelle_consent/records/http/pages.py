@@ -27,8 +27,9 @@ from passerelle_consent.records.problems import Problem
 
 T = TypeVar("T")
 
-Place = tuple[int | str, ...]
-"""The sort key of a row: what the next page comes after. Ids as hexadecimal."""
+Part = int | str | bytes
+Place = tuple[Part, ...]
+"""The sort key of a row: what the next page comes after. In a cursor bytes are hexadecimal."""
 
 LIMIT = 50
 LIMIT_MAX = 200
@@ -54,7 +55,7 @@ class Page:
         """How many rows to read: one more than are shown, to know whether there is a next page."""
         return self.limit + 1
 
-    def after(self, *kinds: type[int] | type[str]) -> tuple[Any, ...] | None:
+    def after(self, *kinds: type[Part]) -> tuple[Any, ...] | None:
         """Return the place after which this page begins, None for the first.
 
         Raises `Problem` bad-cursor, cursor-of-another-query.
@@ -64,20 +65,22 @@ class Page:
         if self.cursor is None:
             return None
         try:
-            digest, *place = json.loads(urlsafe_b64decode(self.cursor))
+            digest, *parts = json.loads(urlsafe_b64decode(self.cursor))
+            place = tuple(_part(part, kind) for part, kind in zip(parts, kinds, strict=True))
         except (ValueError, TypeError):
             raise Problem(problems.BAD_CURSOR) from None
-        if not _is_digest(digest) or [type(part) for part in place] != list(kinds) or not _fit(place):
+        if not _is_digest(digest):
             raise Problem(problems.BAD_CURSOR)
         if digest != self._query():
             raise Problem(problems.CURSOR_OF_ANOTHER_QUERY)
-        return tuple(place)
+        return place
 
     def cut(self, rows: Sequence[T], place: Callable[[T], Place]) -> Sequence[T]:
         """Return the rows that are shown; if there are more, say where."""
         if len(rows) <= self.limit:
             return rows
-        cursor = urlsafe_b64encode(json.dumps([self._query(), *place(rows[self.limit - 1])]).encode()).decode()
+        ends = [part.hex() if isinstance(part, bytes) else part for part in place(rows[self.limit - 1])]
+        cursor = urlsafe_b64encode(json.dumps([self._query(), *ends]).encode()).decode()
         filters = [(n, v) for n, v in self.request.query_params.multi_items() if n != "cursor"]
         target = f"{self.request.url.path}?{urlencode([*filters, ('cursor', cursor)])}"
         self.response.headers["Link"] = f'<{target}>; rel="next"'
@@ -96,9 +99,13 @@ def _is_digest(part: Any) -> bool:
     return isinstance(part, str) and re.fullmatch(rf"[0-9a-f]{{{2 * _DIGEST_BYTES}}}", part) is not None
 
 
-def _fit(place: Sequence[Any]) -> bool:
-    """Whether a database can hold the numbers."""
-    return all(isinstance(part, str) or abs(part) < 2**63 for part in place)
+def _part(part: Any, kind: type[Part]) -> Part:
+    """Return a part of a sort key that a database can hold. Raises `ValueError`."""
+    if kind is bytes and isinstance(part, str):
+        return bytes.fromhex(part)
+    if type(part) is not kind or (isinstance(part, int) and abs(part) >= 2**63):
+        raise ValueError
+    return part
 
 
 @refuses(problems.BAD_CURSOR, problems.CURSOR_OF_ANOTHER_QUERY)
