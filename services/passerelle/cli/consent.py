@@ -105,6 +105,16 @@ def attention(
     raise typer.Exit(1 if is_late(counts) else 0)
 
 
+@app.command()
+def vacuum() -> None:
+    """Rewrite a PostgreSQL store's tables, so that no byte of what was erased is left in them. For a quiet hour."""
+    from passerelle.config import settings
+    from passerelle_consent.records.vacuum import vacuum as rewritten
+
+    for name in rewritten(settings().consent_store_url()):
+        typer.echo(name)
+
+
 def _bearing(
     manifest: "Manifest", scopes: list[str], department: str | None, pseudonym: str | None, subject: str | None
 ) -> "Bearing":

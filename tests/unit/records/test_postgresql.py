@@ -11,6 +11,7 @@ from passerelle_consent.records import problems, sql
 from passerelle_consent.records.database import StoreFault, StoreLost
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.store import Store
+from passerelle_consent.records.vacuum import vacuum
 from unit.records.fakes import City, until
 
 pytestmark = pytest.mark.postgresql
@@ -191,3 +192,26 @@ async def test_a_server_that_is_not_there_is_one_clear_fault(tmp_path):
         await store.open()
     assert "secret" not in str(refused.value)
     await store.close()
+
+
+FILES = "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' AND relname = ANY(%s)"
+
+
+async def test_a_vacuum_rewrites_every_table_and_leaves_nothing_of_what_was_deleted(url, operator, store):
+    row = {"topic": "consent", "partition": 0, "key": b"", "value": b"CANARY", "settles": None, "fenced": False}
+    await store.write(lambda conn: conn.execute(sql.INSERT_OUTBOX, [row]))
+    await store.write(lambda conn: conn.execute(sa.delete(sql.outbox)))
+    tables = sorted(sql.metadata.tables)
+    before = dict(operator.execute(FILES, (tables,)).fetchall())
+    operator.rollback()
+    assert sorted(vacuum(url)) == tables
+    after = dict(operator.execute(FILES, (tables,)).fetchall())
+    assert before.keys() == after.keys() == set(tables)
+    assert all(before[name] != after[name] for name in tables)
+    size = operator.execute("SELECT pg_relation_size('outbox')").fetchone()
+    assert size == (0,)
+
+
+def test_sqlite_has_nothing_to_vacuum(tmp_path):
+    with pytest.raises(StoreFault, match="nothing to vacuum"):
+        list(vacuum(f"sqlite:///{tmp_path}/consent.db"))
