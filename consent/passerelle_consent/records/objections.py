@@ -26,7 +26,7 @@ ANSWER_WITHIN = "P1M"
 """GDPR Art. 12(3)."""
 
 
-class Outcome(StrEnum):
+class Finding(StrEnum):
     """What the department answers."""
 
     UPHELD = "upheld"
@@ -94,7 +94,7 @@ def answer(
     asked: Asked,
     objection: Objection,
     agreement: Agreement,
-    outcome: Outcome,
+    outcome: Finding,
     *,
     ground: str | None,
     law: str | None,
@@ -105,7 +105,7 @@ def answer(
     """
     if find(conn, objection.id, objection.department).answered_ms is not None:  # since it was read, too
         raise Problem(problems.OBJECTION_ANSWERED)
-    resumes = outcome is Outcome.RESUMED
+    resumes = outcome is Finding.RESUMED
     if resumes != (ground is not None and law is not None):
         raise Problem(problems.GROUND_NEEDED)
     before = standings.load(conn, asked.ref, asked.at_ms)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from passerelle_consent.policy.standing import Protection, State
 from passerelle_consent.records import expiry, objections, sql
 from passerelle_consent.records.changes import Asked
-from passerelle_consent.records.objections import Outcome
+from passerelle_consent.records.objections import Finding
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalType
 from unit.records.fakes import AGREEMENTS, City, agreement, citizen, identity, until
@@ -325,7 +325,7 @@ async def test_two_officers_who_answer_at_once_give_one_answer(city):
         id=b"2" * 16, ref=held.ref, department="civil-registry", principal="other", at_ms=held.due_ms, partitions=4
     )
     found = city.records.book.agreement("moves-to-cleanliness", asked.at_ms)
-    late = partial(objections.answer, asked=asked, objection=held, agreement=found, outcome=Outcome.RESUMED)
+    late = partial(objections.answer, asked=asked, objection=held, agreement=found, outcome=Finding.RESUMED)
     with pytest.raises(Problem, match="objection-answered"):
         await city.store.write(partial(late, ground="waste-law", law="CGCT, art. L. 2224-13"))
 

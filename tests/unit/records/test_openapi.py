@@ -5,6 +5,7 @@ can name, with what the document lets a client send and with what it does not.
 """
 
 import asyncio
+import json
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from passerelle_consent.ledger.publish import FolderPublisher
 from passerelle_consent.records import consultations
 from passerelle_consent.records.consultations import Announced
 from passerelle_consent.records.http.access import RULES
+from passerelle_consent.records.http.app import ROUTERS
 from passerelle_consent.records.http.openapi import describe
 from passerelle_consent.records.ports import PERSONAL
 from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
@@ -233,6 +235,23 @@ def test_every_operation_is_documented(served):
     for method, path in RULES:
         answers = served.document["paths"][path][method.lower()]["responses"]
         assert {"401", "403", "429", "500", "503"} <= set(answers), (method, path)
+
+
+def test_every_body_has_an_example_that_is_taken():
+    for model in bodies():
+        (shown,) = model.model_json_schema()["examples"]
+        assert model.model_validate_json(json.dumps(shown)), model
+
+
+def bodies():
+    """The model of every body: a new one without an example is found."""
+    fields = (route.body_field for router in ROUTERS for route in router.routes)
+    return {field.field_info.annotation for field in fields if field is not None}
+
+
+def test_what_no_path_takes_is_documented_once_and_names_are_plain(served):
+    assert served.document["components"]["responses"].keys() == {"NotFound", "NotAllowed"}
+    assert not [name for name in served.document["components"]["schemas"] if "__" in name]
 
 
 def attempt(operation, role, served, mode):

@@ -294,6 +294,8 @@ async def test_nothing_here(untouched):
     answer = await untouched.call("DELETE", "/v1/links")
     assert slug(answer) == (405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
+    answer = await untouched.call("POST", "/v1/consultations/meal-tariff-2027/voice")
+    assert answer.headers["allow"] == "DELETE, GET, PUT"
 
 
 async def test_a_bug_says_nothing_about_itself(untouched, monkeypatch):

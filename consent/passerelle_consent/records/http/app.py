@@ -30,6 +30,7 @@ from passerelle_consent.records.http import (
     standings,
     voices,
 )
+from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.edge import Edge, answer
 from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.ports import Authenticator
@@ -130,4 +131,12 @@ async def _http(request: Request, exc: Exception) -> Response:
     kind = _BY_STATUS.get(exc.status_code, problems.INTERNAL)
     refused = answer(Problem(kind), request.scope["state"])
     refused.headers.update(exc.headers or {})
+    if kind is problems.METHOD_NOT_ALLOWED:
+        refused.headers["Allow"] = ", ".join(_methods_at(request.url.path))
     return refused
+
+
+def _methods_at(path: str) -> list[str]:
+    """Return what a path takes, by all of its routes: Starlette tells of the first one alone."""
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, GuardedRoute))
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})

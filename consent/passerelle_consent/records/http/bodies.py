@@ -1,7 +1,7 @@
 """What travels over HTTP, and nothing else: pydantic at the edge. Parsed strictly, unknown members refused."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -31,7 +31,22 @@ class In(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class IdentityIn(In):
+def example(said: dict[str, Any]) -> ConfigDict:
+    """Return the setting by which a body's schema shows an example: `class SayIn(In, **example({…}))`."""
+    return ConfigDict(json_schema_extra={"examples": [said]})
+
+
+_SOMEBODY = {
+    "given_names": ["Marie", "Ève"],
+    "family_name": "Durand",
+    "birth_date": "1980-02-29",
+    "gender": "female",
+    "birth_place": "75056",
+    "birth_country": "99100",
+}
+
+
+class IdentityIn(In, **example(_SOMEBODY)):
     """FranceConnect's pivot identity."""
 
     given_names: list[Name] = Field(min_length=1, max_length=20)
@@ -53,37 +68,39 @@ class IdentityIn(In):
         )
 
 
-class LinkIn(In):
+class LinkIn(In, **example({"identities": [_SOMEBODY]})):
     """Identities to link to the caller's department."""
 
     identities: list[IdentityIn] = Field(min_length=1, max_length=IDENTITIES_MAX)
 
 
-class EndIn(In):
+class EndIn(In, **example({"by": "guardian"})):
     """Who stands at the counter; a citizen's token says it itself. To end a sharing needs no notice."""
 
     by: Literal["subject", "guardian"] | None = None
     notice: NoticeVersion | None = None
 
 
-class SayIn(In):
+class SayIn(In, **example({"notice": 1})):
     """Who stands at the counter, and on which notice: the version that was shown."""
 
     by: Literal["subject", "guardian"] | None = None
     notice: NoticeVersion
 
 
-class EraseIn(In):
+class EraseIn(In, **example({"by": "subject"})):
     """Who stands at an officer's counter; a citizen's token says it itself."""
 
     by: Literal["subject", "guardian"] | None = None
 
 
-class OfficeIn(In):
+class OfficeIn(In, **example({})):
     """What an office does about an agreement needs no more words than the path has."""
 
 
-class OverrideIn(In):
+class OverrideIn(
+    In, **example({"recipient": "emergency", "officer": "a.martin", "reason_code": "heat-wave", "hours": 24})
+):
     """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
 
     recipient: DepartmentId

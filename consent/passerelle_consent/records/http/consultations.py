@@ -15,7 +15,7 @@ from passerelle_consent.records import consultations, problems
 from passerelle_consent.records.consultations import Announced, Answer, Consultation, Outcome
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import In, epoch_ms, rfc3339
+from passerelle_consent.records.http.bodies import In, epoch_ms, example, rfc3339
 from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.problems import Problem
@@ -30,7 +30,36 @@ router = APIRouter(route_class=GuardedRoute)
 ConsultationId = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{2,79}$")]
 
 
-class ConsultationIn(In):
+_EXAMPLE: dict[str, Any] = {
+    "draft": {
+        "id": "meal-tariff-income",
+        "version": 2,
+        "source": "tax",
+        "recipient": "schools",
+        "purpose": {"code": "dpv:PersonalisedBenefits", "fr": "Calculer le tarif.", "en": "Work out the tariff."},
+        "basis": "6-1-a",
+        "events": {
+            "tax.income-assessed.v1": {
+                "fields": {"reference_income_cents": {"fr": "Calculer la tranche.", "en": "Work out the band."}}
+            }
+        },
+        "subjects": ["adult"],
+        "in_force": {"from": "2027-01-15"},
+        "retention": "P12M",
+        "notice": {"version": 2, "fr": "Avec votre accord, …", "en": "With your consent …"},
+        "consent": {"valid_for": "P1Y"},
+        "review": "2028-06-30",
+        "signed": [{"by": "Direction des finances", "on": "2026-12-15"}],
+    },
+    "question": {"fr": "Partager la tranche de revenus ?", "en": "Share the income band?"},
+    "arguments_for": [{"fr": "Une démarche de moins.", "en": "One form less."}],
+    "arguments_against": [{"fr": "Un fichier de plus.", "en": "One more file."}],
+    "opens": "2026-12-01T00:00:00+01:00",
+    "closes": "2027-01-01T00:00:00+01:00",
+}
+
+
+class ConsultationIn(In, **example(_EXAMPLE)):
     """A consultation to publish. Its draft is a whole agreement, as it would be signed."""
 
     draft: Agreement
@@ -47,7 +76,9 @@ class ConsultationIn(In):
         return self
 
 
-class AnswerIn(In):
+class ResultIn(
+    In, **example({"outcome": "amended", "answer": {"fr": "Nous retirons le revenu.", "en": "We drop the income."}})
+):
     """What the department answers, and what becomes of the draft."""
 
     outcome: Outcome
@@ -175,7 +206,7 @@ async def result(request: Request, consultation: ConsultationId) -> Response:
 
 @router.post("/v1/consultations/{consultation}/answer")
 @refuses(problems.NOT_THE_SOURCE, problems.CONSULTATION_STILL_OPEN, problems.CONSULTATION_ANSWERED)
-async def answer(request: Request, consultation: ConsultationId, body: AnswerIn) -> ConsultationOut:
+async def answer(request: Request, consultation: ConsultationId, body: ResultIn) -> ConsultationOut:
     """Answer a consultation that is over. Its result becomes a leaf of the ledger."""
     await own_consultation(request, consultation)
     said = Answer(outcome=body.outcome, fr=body.answer.fr, en=body.answer.en)

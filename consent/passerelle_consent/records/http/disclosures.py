@@ -47,7 +47,7 @@ class FieldOut(BaseModel):
     needs: list[TextOut]
 
 
-class AgreementOut(BaseModel):
+class UnderOut(BaseModel):
     """Under which agreement, on which basis, and by which law."""
 
     agreement: str
@@ -78,7 +78,7 @@ class DisclosureOut(BaseModel):
     purpose: WordsOut | None
     fields: list[FieldOut]
     withheld: list[str]
-    agreements: list[AgreementOut]
+    agreements: list[UnderOut]
     policy: str | None
     index: int
     proof: str
@@ -97,7 +97,7 @@ class DisclosureOut(BaseModel):
             purpose=_purpose(disclosure),
             fields=[FieldOut(name=f.name, needs=[_text(n) for n in f.needs]) for f in disclosure.fields],
             withheld=list(decided.withheld),
-            agreements=[AgreementOut.of(a) for a in disclosure.agreements],
+            agreements=[UnderOut.of(a) for a in disclosure.agreements],
             policy=None if decided.policy is None else decided.policy.hex(),
             index=decided.index,
             proof=f"/v1/subjects/{pseudonym}/proof/{decided.id.hex()}",

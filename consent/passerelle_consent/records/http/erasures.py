@@ -47,7 +47,7 @@ class ErasureOut(BaseModel):
     kept_by_law: list[KeptOut]
 
 
-class NoticeOut(BaseModel):
+class ErasureNoticeOut(BaseModel):
     """What one recipient was told, and whether its copies are gone."""
 
     erasure: str
@@ -70,10 +70,10 @@ class NoticeOut(BaseModel):
         )
 
 
-class NoticesOut(BaseModel):
+class ErasureNoticesOut(BaseModel):
     """One page."""
 
-    notices: list[NoticeOut]
+    notices: list[ErasureNoticeOut]
 
 
 @router.post("/v1/subjects/{pseudonym}/erasure")
@@ -103,12 +103,12 @@ def _out(call: Call, change: Change, told: list[Notice], kept: list[Agreement]) 
 
 @router.post("/v1/erasures/{erasure_id}/acknowledgement")
 @refuses(problems.UNKNOWN_ERASURE)
-async def confirm(request: Request, erasure_id: ErasurePath) -> NoticeOut:
+async def confirm(request: Request, erasure_id: ErasurePath) -> ErasureNoticeOut:
     """Say, as a recipient, that one's copies are gone or that a ground of Art. 17(3) keeps them."""
     records = records_of(request)
     department, now_ms = department_of(request), records.now_ms()
     script = partial(erasure.confirm, erasure=bytes.fromhex(erasure_id), department=department, now_ms=now_ms)
-    return NoticeOut.of(await records.write(script), now_ms)
+    return ErasureNoticeOut.of(await records.write(script), now_ms)
 
 
 @router.get("/v1/erasures")
@@ -117,11 +117,11 @@ async def notices(
     page: Annotated[Page, Depends(paged)],
     *,
     overdue: Annotated[bool, Query(description="Only those that were not acknowledged in 30 days.")] = False,
-) -> NoticesOut:
+) -> ErasureNoticesOut:
     """Who was told of which erasure, who has acknowledged it, and who is late."""
     records = records_of(request)
     now_ms = records.now_ms()
     after = page.after(bytes, str) or (b"", "")
     script = partial(erasure.notices, after=after, limit=page.rows, overdue_at_ms=now_ms if overdue else None)
     found = page.cut(await records.read(script), lambda notice: (notice.id, notice.department))
-    return NoticesOut(notices=[NoticeOut.of(notice, now_ms) for notice in found])
+    return ErasureNoticesOut(notices=[ErasureNoticeOut.of(notice, now_ms) for notice in found])

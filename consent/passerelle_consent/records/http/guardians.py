@@ -11,7 +11,7 @@ from passerelle_consent.records import guardians, problems
 from passerelle_consent.records.guardians import Appointment, Recorded
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, maybe_rfc3339, rfc3339
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, example, maybe_rfc3339, rfc3339
 from passerelle_consent.records.http.calls import (
     Call,
     PseudonymPath,
@@ -30,7 +30,17 @@ Evidence = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9./-]{2,63}$", examples
 """The reference of a civil record or a judgment: never its words."""
 
 
-class GuardianIn(In):
+class GuardianIn(
+    In,
+    **example(
+        {
+            "guardian": "5c0f3a9e7b1d4286a0e4c97f1b62d83a",
+            "relation": "parent",
+            "evidence": "EC-2015/114",
+            "valid_from": "2015-06-01T00:00:00Z",
+        }
+    ),
+):
     """A guardianship to record. `guardian` is a pseudonym of the caller's department."""
 
     guardian: Hex16
@@ -40,7 +50,7 @@ class GuardianIn(In):
     until: AwareDatetime | None = None
 
 
-class EvidenceIn(In):
+class EvidenceIn(In, **example({"evidence": "TJ-RG-24/01188"})):
     """What proves it."""
 
     evidence: Evidence

@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from passerelle_consent.records import objections, problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, Code, Hex16, In, rfc3339
+from passerelle_consent.records.http.bodies import ChangeOut, Code, Hex16, In, example, rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, readings_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
-from passerelle_consent.records.objections import Objection, Outcome
+from passerelle_consent.records.objections import Finding, Objection
 from passerelle_consent.records.ports import Pseudonym
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.reading import of_each
@@ -21,10 +21,10 @@ from passerelle_consent.records.words import What
 router = APIRouter(route_class=GuardedRoute)
 
 
-class AnswerIn(In):
+class AnswerIn(In, **example({"outcome": "resumed", "ground": "waste-collection", "law": "CGCT, article L. 2224-13"})):
     """The answer. To resume names a compelling ground by its code, and the law behind it."""
 
-    outcome: Outcome
+    outcome: Finding
     ground: Code | None = None
     law: str | None = Field(default=None, pattern=r"^[\w .,’'()°-]{3,120}$", examples=["CGCT, article L. 2122-21"])
 

@@ -6,8 +6,9 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from passerelle_consent.records.http.access import SCHEME, GuardedRoute
-from passerelle_consent.records.http.answers import PROBLEM_SCHEMA
+from passerelle_consent.records.http.answers import PROBLEM_SCHEMA, documented
 from passerelle_consent.records.ports import Role
+from passerelle_consent.records.problems import METHOD_NOT_ALLOWED, NOT_FOUND
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -26,7 +27,9 @@ hours: it is done once, and its repeat gives the same answer. The key is the cal
 refused. A request that was refused may be sent again under its key. With `If-Match` a change is made only to the
 standing of that `ETag`.
 
-**What is refused.** Each kind of refusal has a problem type of its own (RFC 9457), and nothing was changed.
+**What is refused.** Each kind of refusal has a problem type of its own (RFC 9457), and nothing was changed. A path that
+is not in this document is answered as `components.responses.NotFound`, and a method that a path does not have as
+`NotAllowed`, with `Allow`.
 
 **How often.** The `RateLimit` and `RateLimit-Policy` fields say what is left; a caller beyond it is answered 429 with
 `Retry-After`.
@@ -37,6 +40,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """Return the document; it is made once."""
     document = app.openapi()
     components = document.setdefault("components", {})
+    components["responses"] = {
+        name: documented([kind])[kind.status]
+        for name, kind in {"NotFound": NOT_FOUND, "NotAllowed": METHOD_NOT_ALLOWED}.items()
+    }
     components.setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
     components["securitySchemes"] = {
         SCHEME: {

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from passerelle_consent.records import overrides, problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, rfc3339
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, example, rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, principal_of, readings_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.overrides import Opened, Review
@@ -41,7 +41,7 @@ async def override(call: Annotated[Call, Depends(called)], body: OverrideIn) -> 
     return call.answer(await records.change(asked, script), await records.standing(asked.ref))
 
 
-class ReviewIn(In):
+class ReviewIn(In, **example({"officer": "b.bernard", "outcome": "justified"})):
     """What another officer found."""
 
     officer: OfficerId

@@ -9,20 +9,20 @@ from pydantic import BaseModel
 from passerelle_consent.records import problems, restrictions
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, In, rfc3339
+from passerelle_consent.records.http.bodies import ChangeOut, In, example, rfc3339
 from passerelle_consent.records.http.calls import Call, called, records_of
 from passerelle_consent.records.restrictions import Ground
 
 router = APIRouter(route_class=GuardedRoute)
 
 
-class RestrictIn(In):
+class RestrictIn(In, **example({"ground": "18-1-a"})):
     """Why (Art. 18(1)): accuracy contested, unlawful, needed for claims, an objection that is being looked at."""
 
     ground: Ground
 
 
-class NothingIn(In):
+class NothingIn(In, **example({})):
     """Nothing more is to be said."""
 
 

@@ -10,7 +10,7 @@ from passerelle_consent.records import problems, voices
 from passerelle_consent.records.consultations import Ruling
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import In
+from passerelle_consent.records.http.bodies import In, example
 from passerelle_consent.records.http.calls import department_of, principal_of, records_of
 from passerelle_consent.records.http.consultations import ConsultationId, own_consultation
 from passerelle_consent.records.http.pages import Page, paged
@@ -26,7 +26,7 @@ router = APIRouter(route_class=GuardedRoute)
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX)]
 
 
-class VoiceIn(In):
+class VoiceIn(In, **example({"voice": "support"})):
     """One citizen's voice."""
 
     voice: Voice
@@ -38,7 +38,7 @@ class VoiceOut(BaseModel):
     voice: Voice | None
 
 
-class ArgumentIn(In):
+class ArgumentIn(In, **example({"side": "for", "language": "fr", "text": "Une démarche de moins."})):
     """An argument in the words of a citizen; an officer reads it before it is published."""
 
     side: Side
@@ -46,7 +46,7 @@ class ArgumentIn(In):
     text: Words
 
 
-class RulingIn(In):
+class RulingIn(In, **example({"ruling": "published"})):
     """What an officer makes of an argument."""
 
     ruling: Literal["published", "names-a-person", "insulting", "off-topic"]
