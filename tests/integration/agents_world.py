@@ -17,8 +17,8 @@ import fastavro
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from passerelle.agents.testkit import unmarked
 from passerelle.envelope import Event, event_headers, parse_proposal, source_of
+from passerelle.testkit.bus import unmarked
 from passerelle_schemas.catalogue import Catalogue
 
 REPORTS = "citizen-desk.report-filed.v1"

@@ -4,7 +4,7 @@ A city's developer imports from here::
 
     from passerelle.agents import AgentApp, NoRecipient, derived
 
-Nothing is connected and no Faust is imported by the pure parts (`lineage`, `rules`, `reading`, `state`, `testkit`).
+Nothing is connected and no Faust is imported by the pure parts (`lineage`, `rules`, `reading`, `state`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """What a city's developer declares: outboxes, routes and joins, checked against contracts and flows at import.
 
-Pure: no Faust, no Kafka. `app.AgentApp` makes Faust agents of it; `testkit.Bus` runs it in memory.
+Pure: no Faust, no Kafka. `app.AgentApp` makes Faust agents of it; `passerelle.testkit` runs it in memory.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,12 +1,14 @@
 """`passerelle agents`: run and list the agents of an app."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from passerelle.agents.app import AgentApp
+    from passerelle.city.manifest import Manifest
 
 app = typer.Typer(help="Agents: run, list.", no_args_is_help=True)
 
@@ -46,6 +48,47 @@ def list_(module: Module, *, as_json: Annotated[bool, typer.Option("--json", hel
         typer.echo(json.dumps(rules, ensure_ascii=False))
         return
     _show(rules)
+
+
+@app.command("test")
+def play_(
+    scenarios: Annotated[list[Path], typer.Argument(help="Scenario files.", metavar="FILE…")],
+    *,
+    module: Annotated[
+        str | None,
+        typer.Option("--agents", help="The module of the agents; otherwise the manifest's.", metavar="MODULE"),
+    ] = None,
+) -> None:
+    """Play scenarios: what happens in the city, and what must come of it. Exit code 1: something else came."""
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.testkit.memory import MemoryCity
+    from passerelle.testkit.scenario import play, read_scenario
+
+    manifest = Manifest.load(settings().manifest_path)
+    agents = _load(module or _only(manifest))
+    bundle = manifest.policy_bundle()
+    read = [read_scenario(path) for path in scenarios]
+    failed = 0
+    for document, scenario in read:
+        findings = list(play(document, scenario, MemoryCity(agents, bundle)))
+        failed += bool(findings)
+        typer.echo(
+            f"{'not so' if findings else 'as expected'}: {scenario.scenario} ({document.path})", err=bool(findings)
+        )
+        for finding in findings:
+            typer.echo(f"  {finding.where}: {finding.what}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _only(manifest: "Manifest") -> str:
+    """Raises `Fault`."""
+    from passerelle_schemas.faults import Fault
+
+    modules = [agents.module for agents in manifest.agents]
+    if len(modules) != 1:
+        raise Fault(f"the manifest names {len(modules)} apps of agents", hint="name one: --agents MODULE")
+    return modules[0]
 
 
 def _load(module: str) -> "AgentApp":

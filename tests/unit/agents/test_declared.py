@@ -2,7 +2,7 @@ import pytest
 
 from passerelle.agents import NoRecipient
 from passerelle.agents.lineage import RuleFault, View, derived
-from passerelle.agents.testkit import Bus
+from passerelle.testkit.bus import Bus
 from passerelle_schemas.catalogue import UnknownContract
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from passerelle.agents.entry import decode
 from passerelle.agents.lineage import derived
-from passerelle.agents.testkit import BATCH_RECORDS_MAX, Bus
+from passerelle.testkit.bus import BATCH_RECORDS_MAX, Bus
 
 DAY = "2026-01-{:02}T10:00:00Z"
 

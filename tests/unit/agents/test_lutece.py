@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lutece.agents import badges, births, city, department_of, frail, households, incomes, moves, reports, tariff_band
-from passerelle.agents.testkit import Bus
+from passerelle.testkit.bus import Bus
 from passerelle_schemas.topics import partition_of
 
 TABLE = {

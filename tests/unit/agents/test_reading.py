@@ -1,7 +1,7 @@
 import pytest
 
-from passerelle.agents.testkit import Bus
 from passerelle.envelope import Event, event_headers
+from passerelle.testkit.bus import Bus
 
 
 @pytest.fixture

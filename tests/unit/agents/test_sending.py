@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from passerelle.agents.rules import Out
 from passerelle.agents.sending import RecordTooLarge, Sender
-from passerelle.agents.testkit import unmarked
 from passerelle.envelope import Event, proposal_headers
+from passerelle.testkit.bus import unmarked
 from passerelle_consent.wire import Origin
 from passerelle_schemas.topics import partition_of
 

@@ -13,7 +13,7 @@ from passerelle.agents.lineage import derived
 from passerelle.agents.patience import GAVE_UP, BrokerFault, until_done
 from passerelle.agents.reading import Batch
 from passerelle.agents.state import Memory
-from passerelle.agents.testkit import Bus
+from passerelle.testkit.bus import Bus
 
 
 class Stopped(BaseException):

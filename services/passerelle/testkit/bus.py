@@ -67,9 +67,7 @@ class Bus:
 
     def __init__(self, app: Declarations, *, seed: int | None = None, partitions: int = PARTITIONS) -> None:
         self.app = app
-        self.keyring = Keyring(
-            {c.department: sha256(c.department.encode()).digest()[:DEPARTMENT_KEY_BYTES] for c in app.catalogue}
-        )
+        self.keyring = Keyring({c.department: self.key_of(c.department) for c in app.catalogue})
         self.topics: dict[tuple[str, int], list[Stored]] = {}
         self._random = None if seed is None else random.Random(seed)  # noqa: S311 - interleavings, not secrets
         self._partitions = partitions
@@ -78,16 +76,30 @@ class Bus:
         self._next: dict[tuple[str, str, int], int] = {}
         self._folders: dict[str, Folder] = {}
 
+    @staticmethod
+    def key_of(department: str) -> bytes:
+        """The department's key, made of its name: pseudonyms are the same in every run."""
+        return sha256(department.encode()).digest()[:DEPARTMENT_KEY_BYTES]
+
+    @property
+    def now_ms(self) -> int:
+        """The bus's own clock, epoch milliseconds: it stands still unless something happens."""
+        return self._clock_ms
+
+    def move_clock(self, at: str) -> None:
+        """Let time pass until ``at`` (RFC 3339); never back."""
+        self._clock_ms = max(self._clock_ms, int(datetime.fromisoformat(at).timestamp() * 1000))
+
     # -- the departments ------------------------------------------------------------------------------------------
 
     def publish(self, outbox: Outbox, who: str, *, at: str | None = None, **value: Any) -> Record:
         """What ``outbox``'s department publishes about a person; ``at``, RFC 3339, is when it happened."""
         contract = outbox.contract
-        ref = sha256(who.encode()).digest()[:REF_BYTES]
-        self._names[ref] = who
+        ref = self.ref(who)
         # What is published happened before: the bus's own clock follows the test's.
-        told_ms = int(datetime.fromisoformat(at).timestamp() * 1000) if at else 0
-        self._clock_ms = max(self._clock_ms + 1, told_ms)
+        self._clock_ms += 1
+        if at:
+            self.move_clock(at)
         event = Event(
             id=f"{contract.type}/{self._clock_ms}",
             source=source_of(contract.department),
@@ -99,6 +111,16 @@ class Bus:
         if self._random is None:
             self.run()
         return published
+
+    def ref(self, who: str) -> bytes:
+        """The subject ref of a person."""
+        ref = sha256(who.encode()).digest()[:REF_BYTES]
+        self._names[ref] = who
+        return ref
+
+    def name(self, ref: bytes | None) -> str:
+        """Whose ref this is; ``?`` for nobody's that was spoken of."""
+        return self._names.get(ref or b"", "?")
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> Record:
         """Any record at all."""
@@ -143,7 +165,7 @@ class Bus:
                 proposal = parse_proposal(record.headers)
                 if flow in (None, proposal.flow):
                     _, value = self.app.catalogue.decode(record.value)
-                    who = self._names.get(record.key or b"", "?")
+                    who = self.name(record.key)
                     found.append(
                         Proposed(
                             flow=proposal.flow, who=who, value=value, time=proposal.event.time, origin=proposal.origin

@@ -1,0 +1,247 @@
+"""A scenario: who lives in the city, what happens there, and what must come of it. A file that people can read.
+
+    scenario: A school learns of a move only with consent
+    people:
+      anna: {}
+    steps:
+      - publish: {who: anna, event: civil-registry.address-changed.v1}
+      - expect:
+          - {who: anna, flow: move.tax, verdict: permit}
+          - {who: anna, flow: move.schools, verdict: deny, reason: consent-not-given}
+      - give: {who: anna, agreement: move-schools}
+
+`expect` names everything that was decided since the last one, in any order: what is missing and what is too much are
+both findings. A value that is left out is the example of the contract; a delivered value names the fields that matter.
+The same file is played in memory and on a real city.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from passerelle.testkit.outcomes import Outcome
+from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.policy.standing import Protection, State
+from passerelle_schemas.documents import Document
+from passerelle_schemas.faults import Fault
+
+STEPS_MAX = 1_000
+PEOPLE_MAX = 1_000
+"""A scenario is read by people; a load is another matter."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Someone(_Part):
+    """A person whom the bus knows."""
+
+    minor_until: AwareDatetime | None = None
+    """Of a minor: the 18th birthday."""
+    protection: Protection | None = None
+
+    @property
+    def minor_until_ms(self) -> int | None:
+        """Epoch milliseconds."""
+        return None if self.minor_until is None else int(self.minor_until.timestamp() * 1000)
+
+
+class Publish(_Part):
+    """A department publishes an event about somebody."""
+
+    who: Name
+    event: str
+    value: dict[str, Any] = {}
+
+
+class Say(_Part):
+    """A citizen says something about an agreement."""
+
+    who: Name
+    agreement: str
+
+
+class Expected(_Part):
+    """One decision that must have been made, with as much of it as matters."""
+
+    who: Name
+    flow: str
+    verdict: Verdict
+    reason: Reason | None = None
+    withheld: list[str] | None = None
+    value: dict[str, Any] | None = None
+
+    def met_by(self, outcome: Outcome) -> bool:
+        """Whether this is the decision that was meant."""
+        if (self.who, self.flow, self.verdict) != (outcome.who, outcome.flow, outcome.verdict):
+            return False
+        if self.reason not in (None, outcome.reason):
+            return False
+        if self.withheld is not None and sorted(self.withheld) != sorted(outcome.withheld):
+            return False
+        had = plain(outcome.value or {})
+        return all(name in had and had[name] == said for name, said in plain(self.value or {}).items())
+
+
+class Step(_Part):
+    """One thing that happens, or one look at what came of it."""
+
+    publish: Publish | None = None
+    give: Say | None = None
+    refuse: Say | None = None
+    withdraw: Say | None = None
+    object: Say | None = None
+    clock: AwareDatetime | None = None
+    """Time passes until then."""
+    expect: list[Expected] | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "Step":
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"a step is one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def said(self) -> tuple[Say, State] | None:
+        """What a citizen says in this step."""
+        words = (
+            (self.give, State.GIVEN),
+            (self.refuse, State.REFUSED),
+            (self.withdraw, State.WITHDRAWN),
+            (self.object, State.OBJECTED),
+        )
+        return next(((say, state) for say, state in words if say is not None), None)
+
+
+class Scenario(_Part):
+    """A scenario file."""
+
+    scenario: str = Field(min_length=1, max_length=200)
+    people: dict[Name, Someone] = Field(max_length=PEOPLE_MAX)
+    steps: list[Step] = Field(min_length=1, max_length=STEPS_MAX)
+
+    @model_validator(mode="after")
+    def _everybody_is_known(self) -> "Scenario":
+        for step in self.steps:
+            said = step.said
+            asked = [e.who for e in step.expect or ()] + ([said[0].who] if said else [])
+            for who in asked:
+                if who not in self.people and not self._published(who):
+                    raise ValueError(f"nobody is called {who}")
+        return self
+
+    def _published(self, who: str) -> bool:
+        """Of somebody whom the bus does not know, a department may publish all the same: it is denied."""
+        return any(step.publish is not None and step.publish.who == who for step in self.steps)
+
+
+class Stage(Protocol):
+    """Where a scenario is played."""
+
+    def citizen(self, who: str, *, minor_until_ms: int | None, protection: Protection | None) -> None:
+        """Make somebody known."""
+
+    def say(self, who: str, agreement: str, state: State) -> None:
+        """Return when it is in force."""
+
+    def publish(self, event: str, who: str, **value: Any) -> None:
+        """Return when it is accepted."""
+
+    def move_clock(self, at: str) -> None:
+        """Let time pass. Raises `Fault` where it cannot be moved."""
+
+    def outcomes(self, expected: int) -> Sequence[Outcome]:
+        """Return what was decided since this was last asked, when nothing more is under way.
+
+        ``expected`` are awaited at least, for a time.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """An expectation that was not met, or something that nobody expected."""
+
+    where: str
+    what: str
+
+
+def read_scenario(path: Path) -> tuple[Document, Scenario]:
+    """Raises `DocumentFault` with every problem and its line."""
+    document = Document(path)
+    return document, document.parse(Scenario)
+
+
+def play(document: Document, scenario: Scenario, stage: Stage) -> Iterator[Finding]:
+    """Play it to its end. Raises `Fault`, with file and line, for a step that cannot be done."""
+    for who, someone in scenario.people.items():
+        stage.citizen(who, minor_until_ms=someone.minor_until_ms, protection=someone.protection)
+    for number, step in enumerate(scenario.steps):
+        try:
+            _do(step, stage)
+        except Fault as fault:
+            raise Fault(document.problem(("steps", number), str(fault)), hint=fault.hint) from None
+        if step.expect is not None:
+            outcomes = stage.outcomes(len(step.expect))
+            for at, what in _compared(step.expect, outcomes):
+                line = document.line(("steps", number, "expect", *at))
+                yield Finding(where=f"{document.path}:{line}", what=what)
+
+
+def _do(step: Step, stage: Stage) -> None:
+    if step.publish is not None:
+        stage.publish(step.publish.event, step.publish.who, **step.publish.value)
+    elif step.clock is not None:
+        stage.move_clock(step.clock.astimezone(UTC).isoformat())
+    elif step.said is not None:
+        say, state = step.said
+        stage.say(say.who, say.agreement, state)
+
+
+def _compared(expected: Sequence[Expected], outcomes: Sequence[Outcome]) -> Iterator[tuple[tuple[int, ...], str]]:
+    left = list(outcomes)
+    for number, wanted in enumerate(expected):
+        met = next((o for o in left if wanted.met_by(o)), None)
+        if met is not None:
+            left.remove(met)
+            continue
+        near = [o for o in left if (o.who, o.flow) == (wanted.who, wanted.flow)]
+        was = f"it was {_told(near[0])}" if near else "nothing was decided"
+        if near:
+            left.remove(near[0])
+        yield (number,), f"{wanted.flow} for {wanted.who}: {was}, not {_wanted(wanted)}"
+    for outcome in left:
+        yield (), f"nobody expected {outcome.flow} for {outcome.who}: {_told(outcome)}"
+
+
+def _told(outcome: Outcome) -> str:
+    withheld = f", without {', '.join(outcome.withheld)}" if outcome.withheld else ""
+    value = f", with {json.dumps(plain(outcome.value), ensure_ascii=False)}" if outcome.value is not None else ""
+    return f"{outcome.verdict} ({outcome.reason}{withheld}{value})"
+
+
+def _wanted(expected: Expected) -> str:
+    parts = [str(expected.reason)] if expected.reason else []
+    if expected.withheld is not None:
+        parts.append(f"without {', '.join(expected.withheld) or 'nothing'}")
+    if expected.value:
+        parts.append(f"with {json.dumps(plain(expected.value), ensure_ascii=False)}")
+    more = ", ".join(parts)
+    return f"{expected.verdict} ({more})" if more else str(expected.verdict)
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON has it, so that a day written in a file equals a day that was read."""
+    read: dict[str, Any] = json.loads(json.dumps(value, default=_text))
+    return read
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
