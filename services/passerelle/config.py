@@ -56,11 +56,6 @@ class Home:
         return self.run / "receipts.jwks"
 
     @property
-    def ledger_store_url(self) -> str:
-        """The ledger's database, a file of this home."""
-        return f"sqlite:///{self.store / 'ledger.sqlite'}"
-
-    @property
     def ledger_index_url(self) -> str:
         """The index of the published log, a file of this home. It can be removed: it is made anew."""
         return f"sqlite:///{self.store / 'ledger-index.sqlite'}"
@@ -113,6 +108,7 @@ class Settings:
     bootstrap: str | None = None
     consent_store: str | None = field(default=None, repr=False)  # it may hold a password
     ledger_index: str | None = field(default=None, repr=False)  # the same
+    ledger_store: str | None = field(default=None, repr=False)  # the same
 
     def consent_store_url(self) -> str:
         """PASSERELLE_CONSENT_STORE (`postgresql+psycopg://…`), else a SQLite file in this home."""
@@ -121,6 +117,10 @@ class Settings:
     def ledger_index_url(self) -> str:
         """PASSERELLE_LEDGER_INDEX (`postgresql+psycopg://…`), else a SQLite file in this home."""
         return self.ledger_index or self.home.ledger_index_url
+
+    def ledger_store_url(self) -> str:
+        """PASSERELLE_LEDGER_STORE (`postgresql+psycopg://…`), else a SQLite file in this home."""
+        return self.ledger_store or f"sqlite:///{self.home.store / 'ledger.sqlite'}"
 
     def bootstrap_servers(self) -> str:
         """PASSERELLE_BOOTSTRAP, else the broker that this home started. Raises `ConfigFault`."""
@@ -143,11 +143,12 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CONSENT_STORE and _LEDGER_INDEX."""
+    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CONSENT_STORE, _LEDGER_STORE and _LEDGER_INDEX."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST", "deploy/city.yaml")).absolute(),
         bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
         consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
         ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),
+        ledger_store=os.environ.get("PASSERELLE_LEDGER_STORE"),
     )

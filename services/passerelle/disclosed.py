@@ -14,7 +14,8 @@ from passerelle_consent.ledger.entries import Entry, EntryType
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
-from passerelle_consent.ledger.store import Reader, Store
+from passerelle_consent.ledger.reader import Reader
+from passerelle_consent.ledger.store import Store
 from passerelle_consent.records.ports import Decided, DisclosureFilter, LedgerAway, Looked, SubjectRef
 from passerelle_schemas.faults import Fault
 
@@ -54,6 +55,10 @@ class LedgerEntries:
                 return prove_inclusion(LogFolder(self._folder), Verifier.parse(vkey), index).encode().decode()
             except NotInLog:
                 return None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._store.close()
 
     def _page(
         self,

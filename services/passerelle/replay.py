@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
 from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.store import Reader
+from passerelle_consent.ledger.reader import Reader
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Decision, DecisionTable, Reason
 from passerelle_consent.policy.replay import Lost, Recorded, Replay, Report

@@ -11,7 +11,7 @@ from typing import Any
 
 from passerelle_consent.ledger.commitments import MasterKey, SubjectKey, read_private, unseal
 from passerelle_consent.ledger.entries import Entry
-from passerelle_consent.ledger.store import Reader
+from passerelle_consent.ledger.reader import Reader
 
 READ_AT_ONCE = 500
 """Entries of one query: a whole history is read in a few, and a page of it in one."""

@@ -22,10 +22,12 @@ from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.feed import BrokerAway, Feed, Record
 from passerelle_consent.ledger.note import Signer
 from passerelle_consent.ledger.publish import Publisher, PublishFault
+from passerelle_consent.ledger.reader import Head, Reader
 from passerelle_consent.ledger.sequence import Draft, JournalRecord, Waiting, draft_of_journal, drafts_of_decisions
-from passerelle_consent.ledger.store import Head, Lease, NotLeader, Reader, Store, Writer
+from passerelle_consent.ledger.store import Store, StoreAway
 from passerelle_consent.ledger.tiles import RightEdge
 from passerelle_consent.ledger.vault import Vault
+from passerelle_consent.ledger.writer import Lease, NotLeader, Writer
 from passerelle_consent.wire import decode_decisions, decode_journal
 from passerelle_schemas.faults import Fault
 
@@ -125,7 +127,7 @@ class Integrator:
                 failures = 0
                 if not done.full:
                     stop.wait(IDLE_S)
-            except (NotLeader, BrokerAway, PublishFault) as fault:
+            except (NotLeader, BrokerAway, StoreAway, PublishFault) as fault:
                 failures += 1
                 if failures > RETRIES_MAX:
                     raise
@@ -161,8 +163,8 @@ class Integrator:
             try:
                 with self._store.writing() as db:
                     db.renew(self._lease, 0)
-            except NotLeader:
-                pass  # it is another's already
+            except (NotLeader, StoreAway):
+                pass  # it is another's already, or ends by itself
             self._lease = None
 
     def step(self) -> Step:

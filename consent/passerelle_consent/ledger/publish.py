@@ -17,7 +17,7 @@ from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.published import CHECKPOINT, Absent
-from passerelle_consent.ledger.store import Head, Reader
+from passerelle_consent.ledger.reader import Head, Reader
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
 from passerelle_schemas.faults import Fault
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from passerelle_consent import revisions
 from passerelle_consent.records import migrations
 from passerelle_schemas.faults import Fault
 
@@ -94,7 +95,7 @@ def migrate(conn: sa.Connection, where: str | None) -> None:
     try:
         migrations.migrate(conn)
         conn.commit()
-    except migrations.NewerStore as newer:
+    except revisions.NewerStore as newer:
         raise StoreFault(newer.what, where=where, hint=newer.hint) from None
     except sa.exc.SQLAlchemyError as exc:
         raise cannot_open(exc, where) from None

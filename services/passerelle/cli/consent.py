@@ -244,7 +244,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         register=Register(manifest.city_key(home), manifest.keyring(home)),
         connect=clients.supersede if store.can_be_lost else clients.connect,
         fence_consumer=clients.fence,
-        ledger=LedgerEntries(home.ledger_store_url, master, home.ledger),
+        ledger=LedgerEntries(here.ledger_store_url(), master, home.ledger),
         log=FolderLog(home.ledger, here.ledger_index_url()),
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,

@@ -53,7 +53,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     publisher = FolderPublisher(home.ledger, signer.verifier)
     publisher.write_key()
     home.store.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(home.ledger_store_url)
+    store = Store(here.ledger_store_url())
     with _feed(here, DECISIONS) as decisions, _feed(here, JOURNAL) as journal:
         yield Integrator(
             store=store,

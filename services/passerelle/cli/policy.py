@@ -107,16 +107,16 @@ def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
     from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle.replay import Replaying
     from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
-    from passerelle_consent.ledger.store import Store
+    from passerelle_consent.ledger.store import Store, StoreAway
     from passerelle_consent.records.past import looking_back
     from passerelle_schemas.faults import Fault
 
-    store = Store(here.home.ledger_store_url, read_only=True)
+    store = Store(here.ledger_store_url(), read_only=True)
     master = MasterKey.of(key_bytes(here.home.keys, LEDGER_MASTER, KEY_BYTES))
     try:
         with store.reading() as ledger, looking_back(here.consent_store_url()) as consent:
             yield Replaying(ledger, consent, master, since_ms)
-    except sa.exc.OperationalError:
+    except (sa.exc.SQLAlchemyError, StoreAway):
         hint = "was this city ever started? passerelle consent serve; passerelle ledger integrate"
         raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None
     finally:

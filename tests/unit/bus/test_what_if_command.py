@@ -25,6 +25,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("PASSERELLE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PASSERELLE_MANIFEST", str(PROJECT / "deploy/city.yaml"))
     monkeypatch.delenv("PASSERELLE_CONSENT_STORE", raising=False)
+    monkeypatch.delenv("PASSERELLE_LEDGER_STORE", raising=False)
     return settings()
 
 
@@ -61,7 +62,7 @@ def test_a_city_that_decided_nothing(home):
     import sqlalchemy as sa
 
     home.home.store.mkdir(parents=True)
-    Store(home.home.ledger_store_url).close()
+    Store(home.ledger_store_url()).close()
     with sa.create_engine(home.consent_store_url()).begin() as conn:
         migrations.migrate(conn)
     done = replay("--json")

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import pytest
 from confluent_kafka import KafkaError
 
 from passerelle_consent.ledger.commitments import MasterKey
@@ -39,6 +40,8 @@ TARIFF = FlowUse(
 )
 PHONE = FlowUse(flow="report-filed.roads", recipient="roads", purpose="dpv:PublicBenefit", agreements=("phone@1",))
 START_MS = 1_760_000_000_000
+ON_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For a test of what one database alone does."""
 
 
 @dataclass
@@ -114,11 +117,11 @@ class FakeConsumer:
 class LedgerTown:
     """Topics, a store and a folder; integrators come and go."""
 
-    def __init__(self, tmp_path, *, partitions=2, seed=7):
+    def __init__(self, tmp_path, *, partitions=2, seed=7, store_url=None):
         self.decisions = FakeTopic(DECISIONS, [[] for _ in range(partitions)])
         self.journal = FakeTopic(JOURNAL, [[] for _ in range(partitions)])
         self.folder = tmp_path / "run" / "ledger"
-        self.url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+        self.url = store_url or f"sqlite:///{tmp_path / 'ledger.sqlite'}"
         self.store = Store(self.url)
         self.random = random.Random(seed)
         self.now_ms = START_MS

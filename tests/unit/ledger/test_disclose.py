@@ -1,15 +1,13 @@
 """A person's entries: found by the index, opened, in order, and gone with the key."""
 
-import sqlite3
-
 import pytest
 import sqlalchemy as sa
 
 from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import handle
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.store import Store, StoreAway
 from passerelle_consent.policy.decide import Verdict
-from unit.ledger.fakes import MASTER
+from unit.ledger.fakes import MASTER, ON_SQLITE
 
 MARIE, JEAN = b"M" * 16, b"J" * 16
 
@@ -26,8 +24,8 @@ def shown(town, subject=MARIE, *, before=None, limit=10_000, **kwargs):
 
 
 def handles(town):
-    with sqlite3.connect(town.url.removeprefix("sqlite:///")) as db:
-        return [row[0] for row in db.execute("SELECT handle FROM private_parts ORDER BY idx")]
+    with town.store.reading() as db:
+        return list(db._db.scalars(sa.text("SELECT handle FROM private_parts ORDER BY idx")))
 
 
 def test_a_subject_finds_its_entries_and_no_others_newest_first(town):
@@ -66,6 +64,7 @@ def test_what_is_not_wanted_is_left_out_and_pages_stay_full(town):
     assert {o.entry.verdict for o in denied} == {Verdict.DENY}
 
 
+@ON_SQLITE
 def test_a_page_is_read_through_the_index_however_long_the_history(town):
     """A plan without a scan is what keeps it fast, and it can be seen without a clock."""
     asked = []
@@ -122,8 +121,10 @@ def test_the_handle_of_a_key_stays_what_it_is():
 
 def test_a_read_only_store_cannot_be_written_and_makes_nothing(town, tmp_path):
     everything(town.started())
-    with Store(town.url, read_only=True).reading() as db, pytest.raises(sa.exc.OperationalError):
+    store = Store(town.url, read_only=True)
+    with store.reading() as db, pytest.raises(sa.exc.DBAPIError):
         db._db.exec_driver_sql("DELETE FROM entries")
-    with pytest.raises(sa.exc.OperationalError), Store(f"sqlite:///{tmp_path}/none", read_only=True).reading():
+    store.close()
+    with pytest.raises(StoreAway), Store(f"sqlite:///{tmp_path}/none", read_only=True).reading():
         pass
     assert not (tmp_path / "none").exists()

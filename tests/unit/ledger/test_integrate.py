@@ -14,11 +14,12 @@ from passerelle_consent.ledger.feed import BrokerAway, Feed, FeedFault
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.integrate import LEASE_MS, Unreadable
 from passerelle_consent.ledger.publish import FolderPublisher, PublishFault
-from passerelle_consent.ledger.store import NotLeader, Store
+from passerelle_consent.ledger.store import Store
 from passerelle_consent.ledger.verify import Outcome, verify
+from passerelle_consent.ledger.writer import NotLeader
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import encode_journal
-from unit.ledger.fakes import MASTER, SIGNER, FakeConsumer, stop_after
+from unit.ledger.fakes import MASTER, ON_SQLITE, SIGNER, FakeConsumer, stop_after
 
 ANN, BOB = b"A" * 16, b"B" * 16
 
@@ -198,6 +199,7 @@ def test_erased_waits_too_and_takes_the_key(town):
     valid(town)
 
 
+@ON_SQLITE
 def test_a_destroyed_key_is_nowhere_on_disk(town, tmp_path):
     integrator = town.started()
     town.note("linked", department="schools")

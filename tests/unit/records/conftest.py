@@ -40,12 +40,15 @@ async def slow_city(store_url):
 
 
 @pytest.fixture
-async def told(store_url, tmp_path):
-    """A city with its ledger."""
-    told = told_city(store_url, tmp_path / "ledger")
+async def told(store_url, request, tmp_path):
+    """A city with its ledger, both on the same kind of database."""
+    on_server = store_url.startswith("postgresql")
+    ledger_url = request.getfixturevalue("postgresql").database() if on_server else None
+    told = told_city(store_url, ledger_url, tmp_path / "ledger")
     await told.city.up()
     yield told
     await told.city.down()
+    told.city.ledger.close()
     told.town.store.close()
 
 

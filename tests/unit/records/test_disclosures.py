@@ -11,7 +11,7 @@ from passerelle_consent.records.http.access import RULES
 from passerelle_consent.records.ports import Role
 from passerelle_consent.records.words import WORDS, What
 from passerelle_consent.wire import JournalType
-from unit.ledger.fakes import SIGNER
+from unit.ledger.fakes import ON_SQLITE, SIGNER
 from unit.records.fakes import START_MS, citizen, until
 
 AUDITOR = {"scope": "auditor", "department": "citizen-desk"}
@@ -144,6 +144,7 @@ async def test_a_read_about_nobody_is_refused_and_journals_nothing(told, marie):
     assert reads(told.city) == []
 
 
+@ON_SQLITE
 async def test_a_ledger_that_is_not_there_is_a_503(told, marie, tmp_path):
     told.city.records._parts.ledger._store._engine.dispose()
     (tmp_path / "ledger" / "ledger.sqlite").rename(tmp_path / "away")

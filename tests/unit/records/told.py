@@ -57,10 +57,10 @@ class Told:
         return answer
 
 
-def told_city(store_url, folder):
-    """A city that is not up yet, and its ledger, both with the policy above."""
+def told_city(store_url, ledger_url, folder):
+    """A city that is not up yet, and its ledger, both with the policy above; without a URL in a file of its folder."""
     folder.mkdir()
-    town = LedgerTown(folder, seed=3)
+    town = LedgerTown(folder, seed=3, store_url=ledger_url)
     town.now_ms = START_MS
     FolderPublisher(town.folder, SIGNER.verifier).write_key()
     index_url = f"sqlite:///{folder}/index.sqlite"
