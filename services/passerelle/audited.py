@@ -17,7 +17,7 @@ from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.select import Selection
 from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
-from passerelle_consent.records.log import Extent, LogFilter, Logged, Tallies, Tally, TooLong
+from passerelle_consent.records.log import CountedBy, CountedEvery, Extent, LogFilter, Logged, Tallies, Tally, TooLong
 from passerelle_consent.records.ports import LedgerAway
 from passerelle_schemas.faults import Fault
 
@@ -46,7 +46,7 @@ class FolderLog:
             found = [(place, raw) for place, raw in self._read(places, size) if selection.matches(Entry.parse(raw))]
         return [Logged(index=place, entry=json.loads(raw)) for place, raw in found], Extent(indexed=indexed, size=size)
 
-    def counts(self, wanted: LogFilter, *, by: str, every: str) -> tuple[Tallies, Extent]:
+    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
         """Count entries by time and value; ``wanted``'s times are taken to whole hours, days or months.
 
         Raises `LedgerAway`, `TooLong`.
@@ -103,11 +103,18 @@ def _selection(wanted: LogFilter) -> Selection:
 
 
 def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:
-    """Return whole hours, days or months: the last thousand, unless told otherwise. Raises `TooLong`."""
-    last_ms = db.last_ms() or 0 if wanted.until_ms is None else max(0, wanted.until_ms - 1)
+    """Return whole hours, days or months, up to the last entry: the last thousand, unless told otherwise.
+
+    Raises `TooLong`.
+    """
+    last_ms = db.last_ms() or 0
+    if wanted.until_ms is not None:
+        last_ms = max(0, min(last_ms, wanted.until_ms - 1))
     until = every.after(every.start(last_ms))
     earliest = every.back(until, BUCKETS_MAX)
-    since = earliest if wanted.since_ms is None else every.start(wanted.since_ms)
+    if wanted.since_ms is None:
+        return earliest, until
+    since = every.start(min(wanted.since_ms, until))
     if since < earliest:
         raise TooLong(BUCKETS_MAX)
     return since, until

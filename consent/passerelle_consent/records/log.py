@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import JournalType
@@ -10,8 +10,8 @@ from passerelle_consent.wire import JournalType
 TYPES = ("decision", *(kind.value for kind in JournalType))
 """Of entries (DESIGN §8): a closed set."""
 
-COUNTED_BY = ("type", "verdict", "reason", "flow", "recipient", "department", "agreement")
-COUNTED_EVERY = ("hour", "day", "month")
+CountedBy = Literal["type", "verdict", "reason", "flow", "recipient", "department", "agreement"]
+CountedEvery = Literal["hour", "day", "month"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +81,7 @@ class PublishedLog(Protocol):
         """Return at most ``limit`` entries wanted, of those below index ``before``, newest first."""
         ...
 
-    def counts(self, wanted: LogFilter, *, by: str, every: str) -> tuple[Tallies, Extent]:
+    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
         """Count entries. Raises `TooLong`."""
         ...
 

@@ -1,11 +1,17 @@
 """What auditors can ask of the whole log: entries by what they say, counts, proofs; and that their reading is told."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 
+from passerelle_consent.ledger.counts import By, Every
+from passerelle_consent.ledger.entries import EntryType
 from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.ledger.select import Selection
 from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, LogFilter
 from passerelle_consent.wire import JournalType
 from unit.ledger.fakes import SIGNER
 from unit.records.fakes import START_MS, until
@@ -157,6 +163,50 @@ async def test_what_cannot_be_told_of_is_not_read(known, monkeypatch):
 
     monkeypatch.setattr(known.city.records, "write", no)
     assert slug(await asked(known, status=500)) == "internal"
+
+
+async def counted(known, query, status=200):
+    answer = await known.city.call("GET", f"/v1/ledger/counts{query}", token="auditor")
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+async def test_counts_over_time(known):
+    answer = (await counted(known, "?by=verdict&every=hour&type=decision")).json()
+    assert answer["counts"] == [
+        {"start": "2026-05-01T00:00:00.000Z", "value": "deny", "count": 3},
+        {"start": "2026-05-01T00:00:00.000Z", "value": "permit", "count": 2},
+    ]
+    assert answer["until"] == "2026-05-01T01:00:00.000Z"
+    agreements = (await counted(known, "?by=agreement&every=month&verdict=deny&since=2026-05-07T12:00:00Z")).json()
+    assert (agreements["since"], agreements["until"]) == ("2026-05-01T00:00:00.000Z", "2026-06-01T00:00:00.000Z")
+    assert [(c["value"], c["count"]) for c in agreements["counts"]] == [("home@1", 3), ("income@1", 3)]
+    for beyond in ("until=2026-05-01T00:00:00Z", "since=9999-12-31T23:59:59.999Z", "until=0001-01-01T00:00:00Z"):
+        assert (await counted(known, f"?by=reason&every=month&{beyond}")).json()["counts"] == []
+    assert (await counted(known, "?by=reason&until=9999-12-31T23:59:59.999Z")).json()["counts"]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("?by=verdict&every=hour&since=2026-01-01T00:00:00Z", "too-long-a-time"),
+        ("?by=subject", "malformed-request"),
+        ("", "malformed-request"),
+        ("?by=flow&every=second", "malformed-request"),
+        (f"?by=flow&decision={'0' * 32}", "unknown-parameter"),
+        ("?by=flow&cursor=AAAA", "unknown-parameter"),
+    ],
+)
+async def test_what_cannot_be_counted(known, query, problem):
+    assert slug(await counted(known, query, 422)) == problem
+
+
+def test_the_words_of_the_log_are_its_own():
+    """`records` says them for itself."""
+    assert set(TYPES) == set(EntryType)
+    assert set(get_args(CountedBy)) == set(By)
+    assert set(get_args(CountedEvery)) == set(Every)
+    assert {f.name for f in fields(LogFilter)} == {f.name for f in fields(Selection)}
 
 
 async def test_a_log_without_its_index_is_a_503(city):

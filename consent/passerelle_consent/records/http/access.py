@@ -61,6 +61,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", _SUBJECT + "/proof/{decision}"): PERSONAL | {Role.AUDITOR},
         ("GET", "/v1/ledger/entries"): _AUDITOR,
         ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
+        ("GET", "/v1/ledger/counts"): _AUDITOR,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),

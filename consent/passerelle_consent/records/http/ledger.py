@@ -13,11 +13,11 @@ from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import DepartmentId, Hex16, epoch_ms
+from passerelle_consent.records.http.bodies import DepartmentId, Hex16, epoch_ms, rfc3339
 from passerelle_consent.records.http.calls import principal_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.http.parameters import only_known
-from passerelle_consent.records.log import TYPES, Extent, LogFilter, Logged
+from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, Extent, LogFilter, Logged, TooLong
 from passerelle_consent.records.problems import Problem
 
 
@@ -75,6 +75,23 @@ class EntriesOut(BaseModel):
     entries: list[EntryOut]
 
 
+class CountOut(BaseModel):
+    """So many entries of this value, from this time on; null counts those that have none."""
+
+    start: str
+    value: str | None
+    count: int
+
+
+class CountsOut(BaseModel):
+    """By time, then by value; what there is none of is left out."""
+
+    extent: ExtentOut
+    since: str
+    until: str
+    counts: list[CountOut]
+
+
 async def filtered(
     *,
     since: Annotated[AwareDatetime | None, Query(description="Not before this time (RFC 3339).")] = None,
@@ -121,6 +138,29 @@ async def entries(
     found, extent = await records_of(request).from_log(lambda log: log.entries(wanted, before=before, limit=page.rows))
     shown = page.cut(found, lambda logged: (logged.index,))
     return EntriesOut(extent=ExtentOut.of(extent), entries=[EntryOut.of(logged) for logged in shown])
+
+
+@router.get("/v1/ledger/counts")
+@refuses(problems.LEDGER_UNAVAILABLE, problems.TOO_LONG_A_TIME)
+async def counts(
+    request: Request,
+    wanted: Annotated[LogFilter, Depends(filtered)],
+    by: Annotated[CountedBy, Query(description="What is told apart.")],
+    every: Annotated[CountedEvery, Query(description="How long a time is counted together, of UTC.")] = "day",
+) -> CountsOut:
+    """Count entries over time. `since` and `until` are taken to whole hours, days or months; the answer says which."""
+    if wanted.ident is not None:
+        raise Problem(problems.UNKNOWN_PARAMETER, parameter="decision")
+    try:
+        told, extent = await records_of(request).from_log(lambda log: log.counts(wanted, by=by, every=every))
+    except TooLong as beyond:
+        raise Problem(problems.TOO_LONG_A_TIME, most=beyond.most) from None
+    return CountsOut(
+        extent=ExtentOut.of(extent),
+        since=rfc3339(told.since_ms),
+        until=rfc3339(told.until_ms),
+        counts=[CountOut(start=rfc3339(c.start_ms), value=c.value, count=c.count) for c in told.counts],
+    )
 
 
 @router.get("/v1/ledger/entries/{index}/proof", response_class=PlainTextResponse)
