@@ -11,18 +11,35 @@ import sqlalchemy as sa
 from passerelle_consent.ledger import index as ledger_index
 from passerelle_consent.ledger.counts import By, Every
 from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.note import Note, SignatureLine, Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
+from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent
 from passerelle_consent.ledger.select import Selection
 from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
-from passerelle_consent.records.log import CountedBy, CountedEvery, Extent, LogFilter, Logged, Tallies, Tally, TooLong
+from passerelle_consent.records.log import (
+    CountedBy,
+    CountedEvery,
+    Extent,
+    LogFilter,
+    Logged,
+    Signature,
+    Signed,
+    Tallies,
+    Tally,
+    TooLong,
+)
 from passerelle_consent.records.ports import LedgerAway
 from passerelle_schemas.faults import Fault
 
 BUCKETS_MAX = 1_000
 """Of one count: six weeks of hours, some three years of days; some 200,000 rows of the index."""
+
+
+STAMP_BYTES, COSIGNATURE_BYTES = 8, 72
+"""tlog-cosignature, "Format": seconds since 1970, then an Ed25519 signature."""
 
 
 class FolderLog:
@@ -60,6 +77,31 @@ class FolderLog:
             ]
             extent = Extent(indexed=db.reached().size, size=self._checkpoint_size())
         return Tallies(since_ms=since, until_ms=until, counts=counts), extent
+
+    def checkpoint(self) -> Signed:
+        """Return the checkpoint, with what signed it. Raises `LedgerAway`."""
+        with _or_away():
+            log = LogFolder(self._folder)
+            checkpoint, note = log.checkpoint(verifier := self._verifier())
+            published_ms = int((self._folder / CHECKPOINT).stat().st_mtime * 1000)
+        return Signed(
+            origin=checkpoint.origin,
+            size=checkpoint.size,
+            root=checkpoint.root,
+            published_ms=published_ms,
+            signatures=[_signature(line, verifier) for line in Note.parse(note).signatures],
+            note=note.decode(),
+        )
+
+    def file(self, name: str) -> bytes | None:
+        """Return a published file; None when there is none, or no log has one of this name. Raises `LedgerAway`."""
+        with _or_away():
+            try:
+                if name != CHECKPOINT:
+                    Tile.parse(name)
+                return LogFolder(self._folder).read(name, BUNDLE_BYTES_MAX)
+            except (Absent, Invalid):
+                return None
 
     def proof(self, index: int) -> str | None:
         """Return the tlog-proof of an entry; None when nothing that is signed stands there. Raises `LedgerAway`."""
@@ -118,6 +160,14 @@ def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int
     if since < earliest:
         raise TooLong(BUCKETS_MAX)
     return since, until
+
+
+def _signature(line: SignatureLine, verifier: Verifier) -> Signature:
+    own = (line.name, line.key_id) == (verifier.name, verifier.key_id)
+    at_ms = None
+    if len(line.signature) == COSIGNATURE_BYTES:
+        at_ms = 1000 * int.from_bytes(line.signature[:STAMP_BYTES])
+    return Signature(name=line.name, key_id=line.key_id, at_ms=at_ms, checked=own)
 
 
 @contextmanager

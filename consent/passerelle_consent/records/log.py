@@ -66,6 +66,30 @@ class Tallies:
     counts: Sequence[Tally]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """A line of the checkpoint's note: of the log itself, or of a witness that checked its consistency."""
+
+    name: str
+    key_id: bytes
+    at_ms: int | None
+    """When a witness signed, by its own word."""
+    checked: bool
+    """Whether it was checked here: the log's own. Who trusts a witness has its key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signed:
+    """The checkpoint that is published now."""
+
+    origin: str
+    size: int
+    root: bytes
+    published_ms: int
+    signatures: Sequence[Signature]
+    note: str
+
+
 class TooLong(Exception):
     """More than ``most`` hours, days or months were asked for."""
 
@@ -83,6 +107,14 @@ class PublishedLog(Protocol):
 
     def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
         """Count entries. Raises `TooLong`."""
+        ...
+
+    def checkpoint(self) -> Signed:
+        """Return the checkpoint."""
+        ...
+
+    def file(self, name: str) -> bytes | None:
+        """Return the published file of this name (tlog-tiles): None when there is none."""
         ...
 
     def proof(self, index: int) -> str | None:

@@ -62,6 +62,8 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/ledger/entries"): _AUDITOR,
         ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
         ("GET", "/v1/ledger/counts"): _AUDITOR,
+        # What entries say is for auditors; that they are all there can be checked by anybody, from the hashes.
+        ("GET", "/tile/entries/{bundle}"): _AUDITOR,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),
@@ -83,6 +85,9 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/v1/keys"),
+        ("GET", "/v1/ledger/checkpoint"),
+        ("GET", "/checkpoint"),
+        ("GET", "/tile/{tile}"),
         ("GET", "/v1/agreements"),
         ("GET", "/v1/agreements/{agreement}"),
         ("GET", "/v1/agreements/{agreement}/versions/{version}"),
@@ -97,6 +102,11 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
 )
 """What needs no token: it says nothing about anybody."""
 
+
+FILES: frozenset[tuple[str, str]] = frozenset(
+    {("GET", "/checkpoint"), ("GET", "/tile/{tile}"), ("GET", "/tile/entries/{bundle}")}
+)
+"""What whoever checks the log fetches by the thousand: `rates` counts it apart."""
 
 SCHEME = "token"
 """The security scheme's name in the OpenAPI."""
@@ -120,12 +130,13 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler. Raises `KeyError` for a route that has no rule."""
         handle = super().get_route_handler()
+        files = any((method, self.path_format) in FILES for method in self.methods or ())
         rules = [self._rule(method) for method in sorted(self.methods or ())]
 
         async def guarded(request: Request) -> Response:
             request.state.principal = None
             for allowed in rules:
-                request.state.principal = await admit(request, allowed)
+                request.state.principal = await admit(request, allowed, files=files)
             if self.body_field is not None:
                 _check_media_type(request)
             return await handle(request)
@@ -137,7 +148,7 @@ class GuardedRoute(APIRoute):
         return None if at in OPEN else RULES[at]
 
 
-async def admit(request: Request, allowed: frozenset[Role] | None) -> Principal | None:
+async def admit(request: Request, allowed: frozenset[Role] | None, *, files: bool = False) -> Principal | None:
     """Return the caller, None where no token is needed. Raises `Problem`.
 
     Unauthenticated, one of the token's, insufficient-scope; rate-limited, by principal or else by address.
@@ -149,7 +160,10 @@ async def admit(request: Request, allowed: frozenset[Role] | None) -> Principal 
         if refused.kind is not problems.ISSUER_UNAVAILABLE:
             request.state.rate = rates.address(_address(request))
         raise
-    request.state.rate = rates.address(_address(request)) if principal is None else rates.principal(principal)
+    if principal is None:
+        request.state.rate = rates.address(_address(request), files=files)
+    else:
+        request.state.rate = rates.principal(principal, files=files)
     if principal is not None and allowed is not None and principal.roles.isdisjoint(allowed):
         raise insufficient(allowed)
     return principal

@@ -14,6 +14,7 @@ from passerelle_consent.records.http import (
     disclosures,
     erasures,
     export,
+    files,
     guardians,
     health,
     history,
@@ -58,6 +59,7 @@ ROUTERS = (
     history.router,
     disclosures.router,
     ledger.router,
+    files.router,
 )
 
 

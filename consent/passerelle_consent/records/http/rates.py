@@ -49,6 +49,10 @@ LIMITS: Mapping[Role, Limit] = MappingProxyType(
 )
 
 
+FILES = Limit(name="files", a_second=1_000, burst=10_000)
+"""The log's files, each a few kilobytes that a cache may keep: one reader of a whole log gets some 500 a second."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Bucket:
     held: float
@@ -64,13 +68,17 @@ class Rates:
         self._stranger = stranger
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def principal(self, principal: Principal) -> Mapping[str, str]:
+    def principal(self, principal: Principal, *, files: bool = False) -> Mapping[str, str]:
         """Take one request of this caller; return the header fields. Raises `Problem` rate-limited."""
+        if files:
+            return self._take(f"files of principal {principal.name}", FILES)
         limits = [self._limits[role] for role in principal.roles] or [self._stranger]
         return self._take(f"principal {principal.name}", max(limits, key=lambda limit: limit.a_second))
 
-    def address(self, address: str) -> Mapping[str, str]:
+    def address(self, address: str, *, files: bool = False) -> Mapping[str, str]:
         """Take one request of an address without a good token. Raises `Problem` rate-limited."""
+        if files:
+            return self._take(f"files of address {address}", FILES)
         return self._take(f"address {address}", self._stranger)
 
     def _take(self, who: str, limit: Limit) -> Mapping[str, str]:
