@@ -1,77 +1,35 @@
 """Write a record and a receipt as JSON-LD.
 
-The fields are those of ISO/IEC TS 27560:2023 (clause 6: header, processing, parties, event), mapped to the Data Privacy
-Vocabulary as its community group's guide does (https://w3id.org/dpv/guides/consent-27560). The context stands in the
-document, so that it is read without fetching anything. Where DPV has no word (objections), the term is ours.
+The fields are those of ISO/IEC TS 27560:2023 (clause 6.3: header, processing, parties, event), mapped to the Data
+Privacy Vocabulary as its community group's guide does (https://w3id.org/dpv/guides/consent-27560). The context stands
+in the document, so that it is read without fetching anything.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from passerelle_consent.policy.agreements import Agreement, Basis
-from passerelle_consent.policy.rules import SPECIAL_CLASSES
 from passerelle_consent.policy.standing import Actor, State
-from passerelle_schemas.catalogue import Catalogue, Text
+from passerelle_consent.receipts.parties import Controller, authority, city, department_urn, parties
+from passerelle_consent.receipts.process import agreement_urn, process_of
+from passerelle_consent.receipts.terms import (
+    CONTEXT,
+    EXPLICIT,
+    LASTS,
+    OBJECTION,
+    RIGHTS,
+    SPEAKER,
+    STATUS,
+    instant,
+    place,
+    uuid_urn,
+    words,
+)
+from passerelle_schemas.catalogue import Catalogue
 
 RECORD_PROFILE = "https://w3id.org/dpv/schema/dpv-27560#record-eu-gdpr"
 RECEIPT_PROFILE = "https://w3id.org/dpv/schema/dpv-27560#receipt-eu-gdpr"
-
-CONTEXT = {
-    "dpv": "https://w3id.org/dpv#",
-    "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
-    "legal-eu": "https://w3id.org/dpv/legal/eu#",
-    "loc": "https://w3id.org/dpv/loc#",
-    "dct": "http://purl.org/dc/terms/",
-    "schema": "https://schema.org/",
-    "xsd": "http://www.w3.org/2001/XMLSchema#",
-    "passerelle": "urn:passerelle:vocabulary#",
-}
-
-STATUS: Mapping[State, str] = {
-    State.UNKNOWN: "dpv:ConsentUnknown",
-    State.REQUESTED: "dpv:ConsentRequested",
-    State.DEFERRED: "dpv:ConsentRequestDeferred",
-    State.GIVEN: "dpv:ConsentGiven",
-    State.RENEWED: "dpv:RenewedConsentGiven",
-    State.REFUSED: "dpv:ConsentRefused",
-    State.EXPIRED: "dpv:ConsentExpired",
-    State.WITHDRAWN: "dpv:ConsentWithdrawn",
-    State.REVOKED: "dpv:ConsentRevoked",
-    State.INVALIDATED: "dpv:ConsentInvalidated",
-    State.OBJECTED: "passerelle:Objected",
-    State.RESUMED: "passerelle:Resumed",
-}
-
-_ALWAYS = ("eu-gdpr:A13", "eu-gdpr:A15", "eu-gdpr:A16", "eu-gdpr:A18", "eu-gdpr:A77")
-_RIGHTS: Mapping[Basis, tuple[str, ...]] = {
-    Basis.CONSENT: (*_ALWAYS, "eu-gdpr:A7-3", "eu-gdpr:A17", "eu-gdpr:A20"),
-    Basis.CONTRACT: (*_ALWAYS, "eu-gdpr:A17", "eu-gdpr:A20"),
-    Basis.LEGAL_OBLIGATION: _ALWAYS,
-    Basis.VITAL_INTERESTS: (*_ALWAYS, "eu-gdpr:A17"),
-    Basis.PUBLIC_TASK: (*_ALWAYS, "eu-gdpr:A21"),
-    Basis.LEGITIMATE_INTERESTS: (*_ALWAYS, "eu-gdpr:A17", "eu-gdpr:A21"),
-}
-"""What a citizen may ask for under each basis (GDPR Chapter III)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Controller:
-    """Who answers for the city's processing, and where to turn."""
-
-    name: Text
-    address: str
-    dpo: str
-    """The data protection officer's mail address."""
-    privacy: str
-    """Where the city tells what it does with data."""
-    consent: str
-    """The public address of the consent service."""
-    departments: Mapping[str, Text]
-    jurisdiction: str
-    """An ISO 3166-1 code."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +47,8 @@ class Event:
     acknowledged_ms: int | None
     """From when nothing more could be delivered under it, where it took away."""
     by: Actor
+    department: str
+    """At whose portal or counter it was said."""
     notice: int | None
 
 
@@ -107,13 +67,13 @@ def receipt_of(event: Event, agreement: Agreement, issue: Issue, *, language: st
     ident = hashlib.sha256(b"passerelle/receipt\n" + event.id).hexdigest()[:32]
     return {
         "@context": CONTEXT,
-        "@id": _urn(ident),
+        "@id": uuid_urn(ident),
         "@type": "dpv:ConsentReceipt",
         "dct:identifier": ident,
         "dct:conformsTo": {"@id": RECEIPT_PROFILE},
-        "dct:created": _instant(now_ms),
+        "dct:created": instant(now_ms),
         "dct:language": language,
-        "dct:publisher": _controller(issue.controller, language),
+        "dct:publisher": city(issue.controller, language),
         "schema:recipient": {"@id": _subject(event)},
         "dpv:hasRecordOfActivity": record_of(event, agreement, issue, language=language),
     }
@@ -123,68 +83,23 @@ def record_of(event: Event, agreement: Agreement, issue: Issue, *, language: str
     """Return the record. It stands within a document that has the context."""
     controller = issue.controller
     return {
-        "@id": _urn(event.id.hex()),
+        "@id": uuid_urn(event.id.hex()),
         "@type": "dpv:ConsentRecord",
         "dct:identifier": event.id.hex(),
         "dct:conformsTo": {"@id": RECORD_PROFILE},
-        "dct:created": _instant(event.at_ms),
-        "dpv:hasDataSubject": {"@id": _subject(event), "@type": "dpv:DataSubject"},
-        "dpv:hasDataController": [
-            _party(controller, agreement.source, language),
-            _party(controller, agreement.recipient, language),
-        ],
-        "dpv:hasJurisdiction": {"@id": f"loc:{controller.jurisdiction}"},
+        "dct:created": instant(event.at_ms),
+        "dct:language": language,
+        "dpv:hasDataSubject": {"@id": _subject(event), "@type": "dpv:DataSubject", "dct:identifier": event.subject},
+        "dpv:hasDataController": parties(controller, agreement, language),
+        "dpv:hasAuthority": authority(controller),
+        "dpv:hasJurisdiction": place(controller.jurisdiction),
         "dpv:hasApplicableLaw": {"@id": "legal-eu:law-GDPR"},
         "dpv:hasNotice": _notice(agreement, event.notice, controller, language),
-        "dpv:hasProcess": _process(agreement, issue, language),
-        "dpv:hasRight": [{"@id": right} for right in _RIGHTS[agreement.basis]],
+        "dpv:hasProcess": process_of(agreement, controller, issue.catalogue, issue.policy, language),
+        "dpv:hasRight": [{"@id": right} for right in RIGHTS[agreement.basis]],
         "dpv:hasConsentControl": _control(agreement, controller),
-        "dpv:hasConsentStatus": _status(event, issue),
+        "dpv:hasConsentStatus": _status(event, agreement, controller, language),
     }
-
-
-def _process(agreement: Agreement, issue: Issue, language: str) -> dict[str, Any]:
-    controller = issue.controller
-    basis: dict[str, Any] = {"@id": f"eu-gdpr:A{agreement.basis}", "@type": "dpv:LegalBasis"}
-    if agreement.law is not None:
-        basis["dct:references"] = agreement.law
-    special = agreement.special_category
-    legal = [basis, *([{"@id": f"eu-gdpr:A{special}", "@type": "dpv:LegalBasis"}] if special else [])]
-    return {
-        "@id": f"urn:passerelle:agreement:{agreement.ref}",
-        "@type": "dpv:Process",
-        "dct:identifier": agreement.ref,
-        "dpv:hasPurpose": {
-            "@id": agreement.purpose.code,
-            "@type": "dpv:Purpose",
-            "dct:description": _words(agreement.purpose, language),
-        },
-        "dpv:hasLegalBasis": legal,
-        "dpv:hasProcessing": {"@id": "dpv:Share"},
-        "dpv:hasPersonalData": list(_data(agreement, issue.catalogue, language)),
-        "dpv:hasDataSource": {"@id": _department(agreement.source)},
-        "dpv:hasRecipient": _party(controller, agreement.recipient, language),
-        "dpv:hasStorageCondition": {
-            "@type": "dpv:StorageDuration",
-            "dpv:hasDuration": {"@type": "xsd:duration", "@value": agreement.retention},
-        },
-        "passerelle:policy": issue.policy.hex(),
-    }
-
-
-def _data(agreement: Agreement, catalogue: Catalogue, language: str) -> Any:
-    for type_, coverage in sorted(agreement.events.items()):
-        classes = catalogue.by_type(type_).classes if type_ in catalogue else {}
-        for field, need in sorted(coverage.fields.items()):
-            kind = classes.get(field, "personal")
-            special = kind in SPECIAL_CLASSES
-            yield {
-                "@id": f"urn:passerelle:field:{type_}:{field}",
-                "@type": "dpv:SpecialCategoryPersonalData" if special else "dpv:PersonalData",
-                "schema:name": field,
-                "dct:type": kind,
-                "dpv:hasJustification": _words(need, language),
-            }
 
 
 def _notice(agreement: Agreement, version: int | None, controller: Controller, language: str) -> dict[str, Any]:
@@ -197,83 +112,59 @@ def _notice(agreement: Agreement, version: int | None, controller: Controller, l
         "schema:version": str(shown),
     }
     if shown == agreement.notice.version:
-        words = _words(agreement.notice, language)
-        told |= {"dct:description": words, "passerelle:sha256": hashlib.sha256(words["@value"].encode()).hexdigest()}
+        text = words(agreement.notice, language)
+        told |= {"dct:description": text, "passerelle:sha256": hashlib.sha256(text["@value"].encode()).hexdigest()}
     return told
 
 
 def _control(agreement: Agreement, controller: Controller) -> dict[str, Any]:
     """How to withdraw, or to object (TS 27560: withdrawal method)."""
-    kind = "dpv:WithdrawConsent" if agreement.basis is Basis.CONSENT else "passerelle:Object"
-    action = "withdraw" if agreement.basis is Basis.CONSENT else "object"
+    control: dict[str, Any] = {
+        "@id": f"{agreement_urn(agreement)}#control",
+        "dpv:hasContact": controller.department(agreement.recipient).dpo,
+    }
     if agreement.basis is not Basis.CONSENT and not agreement.basis.can_be_objected:
-        return {"@type": "passerelle:NoControl", "schema:email": controller.dpo}
-    return {
-        "@type": kind,
-        "schema:url": {"@id": f"{controller.consent}/v1/subjects/me/agreements/{agreement.id}/{action}"},
-        "schema:email": controller.dpo,
-    }
+        return {**control, "@type": "passerelle:NoControl"}
+    kind, action = "passerelle:Object", "object"
+    if agreement.basis is Basis.CONSENT:
+        kind, action = "dpv:WithdrawConsent", "withdraw"
+    where = f"{controller.consent}/v1/subjects/me/agreements/{agreement.id}/{action}"
+    return {**control, "@type": kind, "dpv:isExercisedAt": {"@id": where}}
 
 
-def _status(event: Event, issue: Issue) -> dict[str, Any]:
+def _status(event: Event, agreement: Agreement, controller: Controller, language: str) -> dict[str, Any]:
+    """The event: its state, and of which type of consent, or an objection, it is."""
+    urn = uuid_urn(event.id.hex())
     said: dict[str, Any] = {
-        "@id": f"{_urn(event.id.hex())}#status",
-        "@type": STATUS[event.state],
-        "dpv:isIndicatedAtTime": _instant(event.at_ms),
-        "dpv:isIndicatedBy": {"@id": _subject(event) if event.by is Actor.SUBJECT else f"passerelle:{event.by}"},
+        "@id": f"{urn}#status",
+        "@type": [STATUS[event.state], EXPLICIT if agreement.basis is Basis.CONSENT else OBJECTION],
+        "dpv:isIndicatedAtTime": instant(event.at_ms),
+        "dpv:isIndicatedBy": _speaker(event),
+        "dpv:isExercisedAt": {"@id": department_urn(event.department)},
+        "dpv:hasDuration": {"@id": f"{urn}#duration", **_duration(event, language)},
         "passerelle:ledgerEntry": event.id.hex(),
-        "passerelle:ledger": {"@id": f"{issue.controller.consent}/v1/subjects/me/proof/{event.id.hex()}"},
+        "passerelle:ledger": {"@id": f"{controller.consent}/v1/subjects/me/proof/{event.id.hex()}"},
     }
-    if event.until_ms is not None:
-        said["dct:valid"] = _instant(event.until_ms)
     if event.acknowledged_ms is not None:
-        said["passerelle:inEffectAt"] = _instant(event.acknowledged_ms)
+        said["passerelle:inEffectAt"] = instant(event.acknowledged_ms)
     return said
 
 
-def _controller(controller: Controller, language: str) -> dict[str, Any]:
-    return {
-        "@id": "urn:passerelle:controller",
-        "@type": "dpv:DataController",
-        "schema:name": _words(controller.name, language),
-        "schema:address": controller.address,
-        "schema:url": {"@id": controller.privacy},
-        "dpv:hasDataProtectionOfficer": {
-            "@id": "urn:passerelle:dpo",
-            "@type": "dpv:DataProtectionOfficer",
-            "schema:email": controller.dpo,
-        },
-    }
+def _duration(event: Event, language: str) -> dict[str, Any]:
+    if event.until_ms is None:
+        return {"@type": "dpv:UntilEventDuration", "rdf:value": words(LASTS[event.state], language)}
+    return {"@type": "dpv:UntilTimeDuration", "rdf:value": instant(event.until_ms)}
 
 
-def _party(controller: Controller, department: str, language: str) -> dict[str, Any]:
-    name = controller.departments.get(department)
-    words = {"@value": department} if name is None else _words(name, language)
-    return {
-        "@id": _department(department),
-        "@type": "dpv:DataController",
-        "schema:name": words,
-        "schema:address": controller.address,
-        "schema:email": controller.dpo,
-    }
-
-
-def _department(department: str) -> str:
-    return f"urn:passerelle:department:{department}"
+def _speaker(event: Event) -> dict[str, Any]:
+    """Who said it. Of an officer the department is named, of a guardian nothing: it is the subject's document."""
+    if event.by is Actor.SUBJECT:
+        return {"@id": _subject(event)}
+    speaker: dict[str, Any] = {"@id": f"{uuid_urn(event.id.hex())}#{event.by}", "@type": SPEAKER[event.by]}
+    if event.by is Actor.OFFICER:
+        speaker["dpv:isRepresentativeFor"] = {"@id": department_urn(event.department)}
+    return speaker
 
 
 def _subject(event: Event) -> str:
     return f"urn:passerelle:subject:{event.portal}:{event.subject}"
-
-
-def _urn(ident: str) -> str:
-    return f"urn:uuid:{ident[:8]}-{ident[8:12]}-{ident[12:16]}-{ident[16:20]}-{ident[20:]}"
-
-
-def _words(text: Text, language: str) -> dict[str, str]:
-    return {"@language": language, "@value": text.en if language == "en" else text.fr}
-
-
-def _instant(at_ms: int) -> dict[str, str]:
-    instant = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return {"@type": "xsd:dateTime", "@value": instant.replace("+00:00", "Z")}

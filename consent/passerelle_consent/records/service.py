@@ -16,8 +16,8 @@ import structlog
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.flows import Flow
 from passerelle_consent.policy.standing import Standing
-from passerelle_consent.receipts.document import Controller
 from passerelle_consent.receipts.keys import KeySet
+from passerelle_consent.receipts.parties import Controller
 from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records import (
     changes,

@@ -16,7 +16,7 @@ from passerelle_schemas.documents import Document, DocumentFault
 if TYPE_CHECKING:
     from passerelle.config import Home
     from passerelle_consent.policy.bundle import PolicyBundle
-    from passerelle_consent.receipts.document import Controller
+    from passerelle_consent.receipts.parties import Controller
     from passerelle_consent.receipts.seal import Seal
 
 RECEIPT_KEY_BYTES = 32
@@ -35,6 +35,10 @@ FOREVER_MS = -1
 """Kafka's word for it."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Address = Annotated[str, Field(min_length=1, max_length=200)]
+Mail = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+"""An ISO 3166-1 code."""
 Retention = Annotated[str, Field(pattern=r"^(forever|P(\d+[DWMY])+)$")]
 Uri = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$", max_length=255)]
 # Plain HTTP only to this machine: whoever can change the keys on their way is everybody.
@@ -47,10 +51,16 @@ class _Section(BaseModel):
 
 
 class Department(_Section):
-    """A data controller of the city."""
+    """A data controller of the city: who answers there, and where it keeps data (GDPR Art. 13(1), 14(1))."""
 
     id: Slug
     name: Text
+    address: Address
+    contact: Mail
+    dpo: Mail | None = None
+    """Its own data protection officer; None: the city's."""
+    locations: tuple[Country, ...] = Field(default=(), max_length=50)
+    """The countries where it keeps and processes data; none: the city's alone."""
 
 
 class AgentsApp(_Section):
@@ -106,18 +116,26 @@ class Identity(_Section):
         return self.jwks_uri is None and self.jwks_file is None
 
 
+class AuthorityData(_Section):
+    """Where citizens may complain (GDPR Art. 77)."""
+
+    name: str = Field(min_length=1, max_length=200)
+    url: Uri
+
+
 class ControllerData(_Section):
     """Who answers for what the city does with data, and where to turn: what a receipt names (ISO/IEC TS 27560)."""
 
     name: Text
-    address: str = Field(min_length=1, max_length=200)
-    dpo: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    address: Address
+    dpo: Mail
     """The data protection officer's mail address."""
     privacy: Uri
     """Where the city tells what it does with data."""
     consent: Uri
     """The public address of the consent service."""
-    jurisdiction: str = Field(default="FR", pattern=r"^[A-Z]{2}$")
+    authority: AuthorityData
+    jurisdiction: Country = "FR"
 
 
 class _File(_Section):
@@ -196,12 +214,22 @@ class Manifest:
         return Seal.of(key_bytes(home.keys, self.keys.receipts, RECEIPT_KEY_BYTES))
 
     def data_controller(self) -> "Controller":
-        """What a receipt names as the controller."""
-        from passerelle_consent.receipts.document import Controller
+        """The city and its departments, as a receipt names them."""
+        from passerelle_consent.receipts.parties import Authority, Controller, Party
 
-        return Controller(
-            **dict(self.controller), departments={department.id: department.name for department in self.departments}
-        )
+        city = self.controller
+        parties = {
+            d.id: Party(
+                name=d.name,
+                address=d.address,
+                contact=d.contact,
+                dpo=d.dpo or city.dpo,
+                locations=d.locations or (city.jurisdiction,),
+            )
+            for d in self.departments
+        }
+        authority = Authority(name=city.authority.name, url=city.authority.url)
+        return Controller(**{**dict(city), "authority": authority}, departments=parties)
 
     def keyring(self, home: "Home") -> Keyring:
         """Every department's key, made at first use. Raises `KeyFault`."""

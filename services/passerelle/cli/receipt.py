@@ -76,12 +76,12 @@ def _show(opened: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from passerelle_consent.receipts.told import told
+    from passerelle_consent.receipts.told import brief, language_of
 
-    english = opened["dct:language"] == "en"
+    language = language_of(opened)
     table = Table(show_header=False, box=None, pad_edge=False)
-    for label, words in told(opened):
+    for label, words in brief(opened, language):
         table.add_row(label, words)
     console = Console(highlight=False)
-    console.print("Valid receipt." if english else "Reçu valide.", style="green")
+    console.print("Valid receipt." if language == "en" else "Reçu valide.", style="green")
     console.print(table)

@@ -16,8 +16,8 @@ from passerelle_consent.ledger.commitments import Committed
 from passerelle_consent.ledger.sequence import draft_of_journal
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.receipts.document import Controller
 from passerelle_consent.receipts.keys import KeySet
+from passerelle_consent.receipts.parties import Authority, Controller, Party
 from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records.http.app import ROUTERS, make_app
 from passerelle_consent.records.http.keys import FixedKeys
@@ -240,7 +240,16 @@ CONTROLLER = Controller(
     dpo="dpo@lutece.example",
     privacy="https://lutece.example/donnees",
     consent="https://consentement.lutece.example",
-    departments={"civil-registry": Text(fr="État civil", en="Civil registry")},
+    authority=Authority(name="CNIL", url="https://www.cnil.fr/fr/plaintes"),
+    departments={
+        "civil-registry": Party(
+            name=Text(fr="État civil", en="Civil registry"),
+            address="2 rue du Registre",
+            contact="etat-civil@lutece.example",
+            dpo="dpo@lutece.example",
+            locations=("FR",),
+        )
+    },
     jurisdiction="FR",
 )
 SEAL = Seal.of(b"a seal of tests, of 32 bytes....")

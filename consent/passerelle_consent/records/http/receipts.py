@@ -71,6 +71,7 @@ def document_of(request: Request, ref: SubjectRef, said: Said, language: str) ->
         until_ms=terms_of(agreement).until_ms(change.at_ms) if state in CONSENTED else None,
         acknowledged_ms=change.acknowledged_at_ms if change.fenced else None,
         by=Actor(said.by),
+        department=change.department,
         notice=said.notice,
     )
     issue = Issue(controller=records.controller, catalogue=records.catalogue, policy=records.policy)
