@@ -1,6 +1,8 @@
 """`passerelle agents`: run and list the agents of an app."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from passerelle.agents.app import AgentApp
     from passerelle.city.manifest import Manifest
+    from passerelle.testkit.scenario import Stage
 
 app = typer.Typer(help="Agents: run, list.", no_args_is_help=True)
 
@@ -58,20 +61,23 @@ def play_(
         str | None,
         typer.Option("--agents", help="The module of the agents; otherwise the manifest's.", metavar="MODULE"),
     ] = None,
+    real: Annotated[bool, typer.Option("--real", help="On a real broker.")] = False,
 ) -> None:
-    """Play scenarios: what happens in the city, and what must come of it. Exit code 1: something else came."""
+    """Play scenarios: what happens in the city, and what must come of it. Exit code 1: something else came.
+
+    In memory, in milliseconds; with --real each on a broker and processes of its own, in half a minute.
+    """
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
-    from passerelle.testkit.memory import MemoryCity
     from passerelle.testkit.scenario import play, read_scenario
 
     manifest = Manifest.load(settings().manifest_path)
-    agents = _load(module or _only(manifest))
-    bundle = manifest.policy_bundle()
+    module = module or _only(manifest)
     read = [read_scenario(path) for path in scenarios]
     failed = 0
     for document, scenario in read:
-        findings = list(play(document, scenario, MemoryCity(agents, bundle)))
+        with _stage(manifest, module, real=real) as stage:
+            findings = list(play(document, scenario, stage))
         failed += bool(findings)
         typer.echo(
             f"{'not so' if findings else 'as expected'}: {scenario.scenario} ({document.path})", err=bool(findings)
@@ -79,6 +85,25 @@ def play_(
         for finding in findings:
             typer.echo(f"  {finding.where}: {finding.what}", err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+@contextmanager
+def _stage(manifest: "Manifest", module: str, *, real: bool) -> Iterator["Stage"]:
+    """Where a scenario is played, new for each: they share nothing."""
+    from rich.console import Console
+
+    from passerelle.testkit.memory import MemoryCity
+    from passerelle.testkit.real import real_city
+
+    agents = _load(module)
+    if not real:
+        yield MemoryCity(agents, manifest.policy_bundle())
+        return
+    with (
+        Console(stderr=True).status("a broker") as status,
+        real_city(manifest, module, agents.plan(), status.update) as city,
+    ):
+        yield city
 
 
 def _only(manifest: "Manifest") -> str:

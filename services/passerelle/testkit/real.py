@@ -1,0 +1,242 @@
+"""A scenario on a real city: a broker, the consent service, a gate worker and the agents, in a home of their own.
+
+Slower than `memory` by a thousand, and the proof that what is true there is true on the bus.
+"""
+
+import asyncio
+import hashlib
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from passerelle.agents.declared import AgentsPlan
+from passerelle.city.apply import City
+from passerelle.city.broker import TEST_SETTINGS, Broker
+from passerelle.city.components import Component, Supervisor
+from passerelle.city.manifest import Manifest
+from passerelle.city.node import HOST, free_port
+from passerelle.config import Home
+from passerelle.issuer import Bearing, LocalIssuer
+from passerelle.pseudonyms import REF_BYTES, PivotIdentity, subject_ref
+from passerelle.publish.producer import DepartmentProducer
+from passerelle.testkit.outcomes import Outcome
+from passerelle_consent.policy.standing import Protection, State
+from passerelle_consent.wire import DecisionBatch, decode_decisions
+from passerelle_schemas.faults import Fault
+from passerelle_schemas.topics import DECISIONS, EXCHANGE, inbox
+
+WAIT_S_MAX = 30.0
+"""For a change to be in force, and for all that is under way to be decided."""
+POLL_S = 0.1
+BATCH = 1_000
+MAJORITY = 18
+GATE = "gate"
+WORDS = {State.GIVEN: "give", State.REFUSED: "refuse", State.WITHDRAWN: "withdraw", State.OBJECTED: "object"}
+
+Say = Callable[[str], None]
+
+
+class RealFault(Fault):
+    """A real city cannot do what a scenario asks for, or did not do it in time."""
+
+
+@contextmanager
+def real_city(manifest: Manifest, module: str, plan: AgentsPlan, progress: Say) -> Iterator["RealCity"]:
+    """Bring a city up in a temporary folder, and down again however the block ends. Raises `Fault`."""
+    with tempfile.TemporaryDirectory(prefix="passerelle-scenario-") as folder:
+        home = Home(root=Path(folder))
+        broker = Broker.up(home, manifest.path.parent / "kafka", extra=TEST_SETTINGS, progress=progress)
+        try:
+            City(manifest=manifest, home=home, admin=broker.access()).apply()
+            port = free_port()
+            with Supervisor(home=home, environ={"PASSERELLE_MANIFEST": str(manifest.path)}) as supervisor:
+                progress("starting the consent service, a gate worker and the agents")
+                supervisor.start(
+                    Component(name="consent", arguments=("consent", "serve", "--port", str(port))),
+                    Component(name="gate-1", arguments=("gate", "run", "--worker", "gate-1")),
+                    Component(name="agents", arguments=("agents", "run", module)),
+                )
+                city = RealCity(manifest, home, broker, f"http://{HOST}:{port}", plan)
+                try:
+                    yield city
+                finally:
+                    city.close()
+        finally:
+            broker.down()
+
+
+class RealCity:
+    """A city that runs; see `scenario.Stage`."""
+
+    def __init__(self, manifest: Manifest, home: Home, broker: Broker, url: str, plan: AgentsPlan) -> None:
+        self._manifest = manifest
+        self._bundle = manifest.policy_bundle()
+        self._keyring = manifest.keyring(home)
+        self._city_key = manifest.city_key(home)
+        self._issuer = LocalIssuer(home, manifest)
+        self._broker = broker
+        self._http = httpx.Client(base_url=url, timeout=WAIT_S_MAX)
+        self._portal = manifest.department_ids[0]
+        self._plan = plan
+        self._names: dict[bytes, str] = {}
+        self._read = Consumer(
+            {**broker.access("admin").confluent(), "group.id": "scenario", "isolation.level": "read_committed"}
+        )
+        recipients = sorted({flow.recipient for flow in self._bundle.flows})
+        self._topics = [DECISIONS, *map(inbox, recipients)]
+        self._read.assign([TopicPartition(t, p, 0) for t in self._topics for p in range(manifest.partitions)])
+
+    def close(self) -> None:
+        """Close the clients."""
+        self._read.close()
+        self._http.close()
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def citizen(self, who: str, *, minor_until_ms: int | None, protection: Protection | None) -> None:
+        """Link somebody. Raises `RealFault`."""
+        if protection is not None:
+            raise RealFault(f"{who} is protected: a scenario says so in memory only")
+        identity = _identity(who, minor_until_ms)
+        for department in self._manifest.department_ids:
+            auth = self._issuer.bearer(Bearing(scopes=["department"], department=department))
+            body = {"identities": [identity.model_dump(mode="json")]}
+            self._asked(self._http.post("/v1/links", json=body, auth=auth))
+        self._names[subject_ref(self._city_key, identity)] = who
+
+    def say(self, who: str, agreement: str, state: State) -> None:
+        """Return when it is in force. Raises `RealFault`."""
+        pseudonym = self._keyring.pseudonym(self._portal, self._ref(who))
+        bearing = Bearing(scopes=["citizen", "guardian"], department=self._portal, pseudonym=pseudonym)
+        auth = self._issuer.bearer(bearing)
+        versions = [a for a in self._bundle.agreements if a.id == agreement]
+        body = {"notice": max(versions, key=lambda a: a.version).notice.version} if versions else {}
+        asked = body if state is State.GIVEN else {}
+        answer = self._http.post(
+            f"/v1/subjects/{pseudonym.hex()}/agreements/{agreement}/{WORDS[state]}", json=asked, auth=auth
+        )
+        self._asked(answer)
+        self._await_acknowledged(answer, auth)
+
+    def _await_acknowledged(self, answer: httpx.Response, auth: httpx.Auth) -> None:
+        where, end = answer.headers.get("Location"), time.monotonic() + WAIT_S_MAX
+        while where is not None and answer.status_code == httpx.codes.ACCEPTED:
+            if time.monotonic() > end:
+                raise RealFault(f"what was said is not in force after {WAIT_S_MAX:.0f} s")
+            time.sleep(POLL_S)
+            status = self._http.get(where, auth=auth)
+            if status.status_code == httpx.codes.OK and status.json().get("acknowledged_at"):
+                return
+
+    def publish(self, event: str, who: str, **value: Any) -> None:
+        """Return when all replicas have it. Raises `Fault`."""
+        contract = self._bundle.catalogue.by_type(event)
+        example = contract.decode(contract.encode(contract.example))
+        pseudonym = self._keyring.pseudonym(contract.department, self._ref(who))
+        asyncio.run(self._publish(event, contract.department, pseudonym, {**example, **value}))
+
+    async def _publish(self, event: str, department: str, pseudonym: bytes, value: Mapping[str, Any]) -> None:
+        access = self._broker.access(department)
+        async with DepartmentProducer(access, department, self._bundle.catalogue) as producer:
+            await producer.publish(event, pseudonym, value, time=datetime.now(UTC), event_id=uuid.uuid4().hex)
+
+    def move_clock(self, at: str) -> None:
+        """Raises `RealFault`."""
+        raise RealFault(f"the time of a real city cannot be moved to {at}", hint="play this scenario in memory")
+
+    def _ref(self, who: str) -> bytes:
+        """Of whoever is not linked: a ref that is nobody's."""
+        known = next((ref for ref, name in self._names.items() if name == who), None)
+        if known is None:
+            known = hashlib.sha256(who.encode()).digest()[:REF_BYTES]
+            self._names[known] = who
+        return known
+
+    @staticmethod
+    def _asked(answer: httpx.Response) -> None:
+        if answer.is_error:
+            title = answer.json().get("title", "no reason given")
+            raise RealFault(f"the consent service said no: {answer.status_code} {title}")
+
+    # -- what came of it ------------------------------------------------------------------------------------------
+
+    def outcomes(self, expected: int) -> Sequence[Outcome]:
+        """Return what was decided since this was last asked. Raises `RealFault` when the city does not come to rest."""
+        end, batches, values = time.monotonic() + WAIT_S_MAX, list[DecisionBatch](), dict[bytes, Mapping[str, Any]]()
+        while True:
+            self._take(batches, values)
+            enough = sum(len(b.decisions) for b in batches) >= expected
+            if self._at_rest() and (enough or time.monotonic() > end):
+                self._take(batches, values)
+                return [o for batch in batches for o in self._told(batch, values)]
+            if time.monotonic() > 2 * WAIT_S_MAX + end:
+                raise RealFault("the agents or the gate do not come to an end")
+            time.sleep(POLL_S)
+
+    def _take(self, batches: list[DecisionBatch], values: dict[bytes, Mapping[str, Any]]) -> None:
+        """Read all that is committed by now."""
+        while messages := self._read.consume(BATCH, 0.5):
+            for message in messages:
+                value, headers = message.value(), dict(message.headers() or ())
+                ident = headers.get("ce_decisionid")
+                if message.error() is not None or value is None:
+                    continue
+                if message.topic() == DECISIONS:
+                    batches.append(decode_decisions(value))
+                elif isinstance(ident, bytes):  # else a notice of erasure
+                    values[bytes.fromhex(ident.decode())] = self._bundle.catalogue.decode(value)[1]
+
+    def _at_rest(self) -> bool:
+        """Whether agents and gate have done all that there is."""
+        heard = (*self._plan.outboxes, *self._plan.join_logs)
+        return self._done(self._plan.app_id, heard) and self._done(GATE, (EXCHANGE,))
+
+    def _done(self, group: str, topics: Sequence[str]) -> bool:
+        access = self._broker.access("admin").confluent()
+        consumer = Consumer({**access, "group.id": group, "isolation.level": "read_committed"})
+        try:
+            places = [TopicPartition(t, p) for t in topics for p in range(self._manifest.partitions)]
+            for place in consumer.committed(places, timeout=WAIT_S_MAX):
+                _, end = consumer.get_watermark_offsets(place, timeout=WAIT_S_MAX)
+                if max(place.offset, 0) < end:
+                    return False
+        except KafkaException:
+            return False  # a transaction is pending: ask again
+        finally:
+            consumer.close()
+        return True
+
+    def _told(self, batch: DecisionBatch, values: Mapping[bytes, Mapping[str, Any]]) -> Iterator[Outcome]:
+        for decision in batch.decisions:
+            yield Outcome(
+                who=self._names.get(decision.subject or b"", "?"),
+                flow=batch.flows[decision.flow].flow if decision.flow >= 0 else "?",
+                verdict=decision.verdict,
+                reason=decision.reason,
+                withheld=decision.withheld,
+                value=values.get(decision.id),
+            )
+
+
+def _identity(who: str, minor_until_ms: int | None) -> PivotIdentity:
+    """Somebody who exists nowhere else."""
+    born = date(1980, 1, 1)
+    if minor_until_ms is not None:
+        majority = datetime.fromtimestamp(minor_until_ms / 1000, UTC).date()
+        born = majority.replace(year=majority.year - MAJORITY)
+    return PivotIdentity(
+        given_names=(who.title(),),
+        family_name="Essai",
+        birth_date=born,
+        gender="female",
+        birth_place="75056",
+        birth_country="99100",
+    )
