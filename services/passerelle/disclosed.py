@@ -56,6 +56,11 @@ class LedgerEntries:
             except NotInLog:
                 return None
 
+    def key(self, ref: SubjectRef) -> bytes | None:
+        """Return k_subject; None when there is no entry about such a subject. Raises `LedgerAway`."""
+        with self._about(ref) as (_, key):
+            return None if key is None else key.secret
+
     def close(self) -> None:
         """Close all connections."""
         self._store.close()

@@ -136,11 +136,15 @@ class Entry:
 
     def encode(self) -> bytes:
         """Return the canonical bytes (RFC 8785)."""
+        return canonical(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """Return the object that `encode` writes."""
         plain: dict[str, Any] = {"v": VERSION, "time": time_text(self.time_ms)}
         for name, value in zip(_GRAMMAR, _values(self), strict=True):
             if value is not None and name != "time_ms":
                 plain[name] = value.hex() if isinstance(value, bytes) else value
-        return canonical(plain)
+        return plain
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

@@ -167,6 +167,10 @@ class SubjectEntries(Protocol):
         """Return the tlog-proof of an entry; None when it is none of this subject's, or not published yet."""
         ...
 
+    def key(self, ref: SubjectRef) -> bytes | None:
+        """Return k_subject, with which anybody finds the subject's entries; None when there are none."""
+        ...
+
 
 class Written(Protocol):
     """Where a record came to stand."""

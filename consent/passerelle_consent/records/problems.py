@@ -105,6 +105,7 @@ UNKNOWN_ACKNOWLEDGEMENT = ProblemType(
 UNKNOWN_DECISION = ProblemType(
     slug="unknown-decision", status=404, title="The published log has no such entry about this subject."
 )
+NO_ENTRIES = ProblemType(slug="no-entries", status=404, title="The ledger has no entry about this subject yet.")
 UNKNOWN_ENTRY = ProblemType(slug="unknown-entry", status=404, title="The published log has no such entry.")
 UNKNOWN_RECIPIENT = ProblemType(
     slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."

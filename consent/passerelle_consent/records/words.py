@@ -24,6 +24,7 @@ class What(StrEnum):
     DISCLOSURES = "disclosures"
     READERS = "readers"
     PROOF = "proof"
+    LEDGER_KEY = "ledger-key"
     GUARDIANS = "guardians"
     WARDS = "wards"
     NOTICES = "notices"
@@ -81,6 +82,7 @@ WORDS: Mapping[StrEnum, Said] = {
     What.CHANGES: Said("L’historique de vos choix", "The history of your choices"),
     What.DISCLOSURES: Said("Les transmissions de vos données", "The disclosures of your data"),
     What.READERS: Said("Qui a consulté vos données", "Who looked at your data"),
+    What.LEDGER_KEY: Said("La clé de vos écritures au registre", "The key to your entries in the ledger"),
     What.PROOF: Said("La preuve d’une décision", "The proof of a decision"),
     What.GUARDIANS: Said("Qui vous représente", "Who speaks for you"),
     What.WARDS: Said("Qui vous représentez", "Whom you speak for"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from passerelle.cli import audit, queries
+from passerelle.cli import audit, queries, scan
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -81,5 +81,13 @@ def _feed(here: "Settings", topic: str) -> Iterator["Feed"]:
         consumer.close()
 
 
-for command in (audit.verify, audit.fsck, audit.prove, audit.verify_proof, queries.index):
+for command in (
+    audit.verify,
+    audit.fsck,
+    audit.prove,
+    audit.verify_proof,
+    scan.scan,
+    scan.subject_key,
+    queries.index,
+):
     app.command()(command)

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.ledger.scan import scan
 from passerelle_consent.policy.agreements import Basis
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records.http.access import RULES
@@ -92,6 +94,36 @@ async def test_a_proof_of_somebody_elses_decision_is_as_unknown_as_one_that_neve
     for ident in (decision, "0" * 32):
         answer = await told.city.call("GET", f"/v1/subjects/me/proof/{ident}", token=citizen(marie))
         assert answer.json()["type"].endswith(":unknown-decision")
+
+
+async def test_a_citizen_scans_the_published_log_with_their_own_key(told, marie):
+    """The proof of non-delivery by its subject: the key comes from the service, all else from public files."""
+    (mine,) = told.decide(marie)
+    (other,) = await told.city.link("Petit")
+    told.decide(other)
+    answer = await told.get("ledger-key", citizen(marie))
+    assert answer.headers["cache-control"] == "no-store"
+    found = scan(LogFolder(told.town.folder), SIGNER.verifier, bytes.fromhex(answer.text))
+    assert [p.entry.ident.hex() for p in found.decisions] == [mine]
+    assert reads(told.city) == []
+
+
+async def test_an_auditor_gets_a_key_under_a_mandate_that_the_subject_sees(told, marie):
+    path = f"/v1/subjects/{marie}/ledger-key"
+    told.decide(marie)
+    assert (await told.city.call("GET", path, token=AUDITOR)).json()["type"].endswith(":mandate-needed")
+    assert (await told.city.call("GET", path, token="tax")).status_code == 403
+    answer = await told.city.call("GET", path, token=AUDITOR, mandate="M-7")
+    assert (answer.status_code, len(answer.text)) == (200, 65)
+    await until(lambda: reads(told.city))
+    (read,) = reads(told.city)
+    assert (read.what, read.mandate) == ("ledger-key", "M-7")
+
+
+async def test_there_is_no_key_to_what_the_ledger_does_not_hold(told):
+    (fresh,) = await told.city.link("Petit")
+    answer = await told.city.call("GET", "/v1/subjects/me/ledger-key", token=citizen(fresh))
+    assert answer.json()["type"].endswith(":no-entries")
 
 
 async def test_a_department_that_reads_a_standing_is_seen_to(told, marie):

@@ -59,6 +59,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/proof/{decision}"): PERSONAL | {Role.AUDITOR},
+        ("GET", _SUBJECT + "/ledger-key"): PERSONAL | {Role.AUDITOR},
         ("GET", "/v1/ledger/entries"): _AUDITOR,
         ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
         ("GET", "/v1/ledger/counts"): _AUDITOR,

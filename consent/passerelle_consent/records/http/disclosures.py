@@ -202,6 +202,26 @@ async def proof(
     return PlainTextResponse(proved, headers={"Content-Disposition": f'attachment; filename="{decision}.tlog-proof"'})
 
 
+@router.get("/v1/subjects/{pseudonym}/ledger-key", response_class=PlainTextResponse)
+@refuses(problems.MANDATE_NEEDED, problems.LEDGER_UNAVAILABLE, problems.NO_ENTRIES)
+async def ledger_key(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+    mandate: Mandate = None,
+) -> PlainTextResponse:
+    """Hand out k_subject: whoever has it finds the subject's entries in the published log (`passerelle ledger scan`).
+
+    It opens the private parts too, for whoever has the ledger's database; it is the subject's own, and cannot be taken
+    back but by erasure.
+    """
+    ref = await _admitted(request, What.LEDGER_KEY, mandate)
+    key = await records_of(request).from_ledger(lambda held: held.key(ref))
+    if key is None:
+        raise Problem(problems.NO_ENTRIES)
+    headers = {"Content-Disposition": 'attachment; filename="subject.key"', "Cache-Control": "no-store"}
+    return PlainTextResponse(f"{key.hex()}\n", headers=headers)
+
+
 async def _admitted(request: Request, what: What, mandate: str | None) -> SubjectRef:
     """Return whose data is read, once it is known that it may be, and by whom. Raises `Problem`."""
     subject = subject_of(request)
