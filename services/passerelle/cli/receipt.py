@@ -1,6 +1,8 @@
 """`passerelle receipt`: read and check a receipt, offline."""
 
 import json
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +16,11 @@ Keys = Annotated[
 ]
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `verify` a sub-command while it is the only one."""
+class Language(StrEnum):
+    """The languages of the city."""
+
+    FR = "fr"
+    EN = "en"
 
 
 @app.command()
@@ -27,11 +31,33 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON-LD.")] = False,
 ) -> None:
     """Check a receipt against the public keys, and say what it says. Exit codes: 0 valid, 1 not, 2 cannot tell."""
+    from passerelle_consent.receipts.told import brief, language_of
+
     opened = _opened(receipt, keys)
     if as_json:
         typer.echo(json.dumps(opened, ensure_ascii=False, indent=2))
-    else:
-        _show(opened)
+        return
+    language = language_of(opened)
+    _print("Valid receipt." if language == Language.EN else "Reçu valide.", brief(opened, language))
+
+
+@app.command()
+def show(
+    receipt: File,
+    *,
+    keys: Keys = None,
+    lang: Annotated[Language | None, typer.Option(help="Of the labels [the receipt's own].")] = None,
+) -> None:
+    """Show all that a receipt says, for people, once it is found valid. Exit codes: as `verify`.
+
+    The city's own words (purposes, notices) are shown as they were signed: in the receipt's language.
+    """
+    from passerelle_consent.receipts.told import language_of, told
+
+    opened = _opened(receipt, keys)
+    language = lang or language_of(opened)
+    head = "Receipt, valid: signed by the city." if language == Language.EN else "Reçu valide : signé par la ville."
+    _print(head, told(opened, language))
 
 
 def _opened(receipt: Path, keys: Path | None) -> dict[str, Any]:
@@ -72,16 +98,21 @@ def _text(path: Path) -> str:
         raise Fault(f"cannot be read: {exc.strerror}", where=str(path)) from None
 
 
-def _show(opened: dict[str, Any]) -> None:
+def _print(head: str, lines: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from passerelle_consent.receipts.told import brief, language_of
-
-    language = language_of(opened)
     table = Table(show_header=False, box=None, pad_edge=False)
-    for label, words in brief(opened, language):
-        table.add_row(label, words)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, words in lines:
+        table.add_row(label, Text(_printable(words)))
     console = Console(highlight=False)
-    console.print("Valid receipt." if language == "en" else "Reçu valide.", style="green")
+    console.print(head, style="green")
     console.print(table)
+
+
+def _printable(words: str) -> str:
+    """Whoever signed it, nothing in it steers a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in words)

@@ -166,13 +166,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def verified(tmp_path, receipt, keys=None):
+def verified(tmp_path, receipt, keys=None, command=("verify", "--json")):
     """Run the command as a shell does: its exit code, what it printed, and what it said on standard error."""
     (tmp_path / "receipt.jws").write_bytes(receipt if isinstance(receipt, bytes) else receipt.encode())
     text = json.dumps({"keys": KEYS.public()}) if keys is None else keys
     (tmp_path / "keys.json").write_text(text)
-    command = ["receipt", "verify", str(tmp_path / "receipt.jws"), "--keys", str(tmp_path / "keys.json"), "--json"]
-    done = CliRunner().invoke(app, command)
+    files = [str(tmp_path / "receipt.jws"), "--keys", str(tmp_path / "keys.json")]
+    done = CliRunner().invoke(app, ["receipt", command[0], *files, *command[1:]])
     if done.exception is None or isinstance(done.exception, SystemExit):
         return done.exit_code, done.stdout, done.stderr
     assert isinstance(done.exception, Fault), done.exception
@@ -182,6 +182,48 @@ def verified(tmp_path, receipt, keys=None):
 def test_the_command_prints_a_valid_receipt(tmp_path):
     code, printed, _ = verified(tmp_path, SEAL.sign(RECEIPT))
     assert (code, json.loads(printed)) == (0, RECEIPT)
+
+
+SPOKEN = {
+    **RECEIPT,
+    "dct:language": "fr",
+    "dct:identifier": "0badcafe [red]\x1b[2J",
+    "dpv:hasRecordOfActivity": {
+        "dpv:hasProcess": {
+            "dpv:hasPurpose": {"dct:description": {"@value": "Vous rappeler"}},
+            "dpv:hasStorageCondition": [{"dpv:hasDuration": {"@value": "P1Y6M"}}],
+            "dpv:hasLegalBasis": [{"skos:broader": {"@id": "eu-gdpr:A6-1-a"}}],
+        },
+        "dpv:hasConsentStatus": {
+            "@type": ["dpv:ConsentGiven"],
+            "dpv:isIndicatedAtTime": {"@value": "2026-05-01T08:00:00.001Z"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("show",), ["signé par la ville", "accord donné", "1 an 6 mois", "votre accord (RGPD, art. 6(1)(a))"]),
+        (("show", "--lang", "en"), ["signed by the city", "consent given", "1 year 6 months", "(GDPR, Art. 6(1)(a))"]),
+        (("verify",), ["Reçu valide.", "accord donné", "01/05/2026 à 08:00:00 (UTC)"]),
+    ],
+)
+def test_the_commands_say_what_a_receipt_says(tmp_path, command, words):
+    code, printed, _ = verified(tmp_path, SEAL.sign(SPOKEN), command=command)
+    assert code == 0
+    for said in (*words, "Vous rappeler"):
+        assert said in printed
+    assert "\x1b" not in printed
+    assert ("0badcafe [red]\N{REPLACEMENT CHARACTER}[2J" in printed) is (command[0] == "show")
+
+
+@pytest.mark.parametrize("command", [("show",), ("verify",)])
+def test_nothing_is_shown_of_a_receipt_that_was_changed(tmp_path, command):
+    compact = SEAL.sign(SPOKEN)
+    code, printed, _ = verified(tmp_path, flipped(compact, len(compact) // 2), command=command)
+    assert (code, printed) == (1, "")
 
 
 def test_the_command_names_a_key_that_it_leaves_out(tmp_path):

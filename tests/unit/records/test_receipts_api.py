@@ -60,6 +60,32 @@ async def test_a_withdrawal_says_from_when_nothing_more_was_delivered(city):
     assert status["passerelle:inEffectAt"]["@value"]
 
 
+@pytest.mark.parametrize(
+    ("query", "accepted", "language"),
+    [
+        ("", None, "fr"),
+        ("", "en", "en"),
+        ("", "en-GB,en;q=0.9,fr;q=0.8", "en"),
+        ("", "fr-CA, en;q=0.9", "fr"),
+        ("", "de, en;q=0.3", "en"),
+        ("", "de, *;q=0.3", "fr"),
+        ("", "fr;q=0, *", "en"),
+        ("", "EN ; q=1.000 , fr;q=0.999", "en"),
+        ("", "ja", "fr"),
+        ("", "en;q=2", "fr"),
+        ("", "%%,;;q=", "fr"),
+        ("?lang=fr", "en", "fr"),
+        ("?lang=en", "fr", "en"),
+    ],
+)
+async def test_a_receipt_is_in_the_language_that_is_wanted_most_and_else_in_french(city, query, accepted, language):
+    pseudonym, path = await given(city)
+    headers = {"accept": "application/ld+json", **({} if accepted is None else {"accept_language": accepted})}
+    answer = await city.call("GET", f"{path}{query}", None, citizen(pseudonym), **headers)
+    assert answer.json()["dct:language"] == answer.headers["content-language"] == language
+    assert "Accept-Language" in answer.headers["vary"]
+
+
 async def test_nobody_takes_a_receipt_of_somebody_else(city):
     _, path = await given(city)
     (other,) = await city.link("Martin")

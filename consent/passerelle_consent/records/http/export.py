@@ -7,7 +7,7 @@ the data is no part of what the citizen provided: the export says where to read 
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from passerelle_consent.records import notices, problems
@@ -16,8 +16,9 @@ from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import SaidOut, StandingOut, rfc3339
 from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
+from passerelle_consent.records.http.languages import Language, asked_for
 from passerelle_consent.records.http.notices import NEWEST, NoticeOut
-from passerelle_consent.records.http.receipts import Language, document_of
+from passerelle_consent.records.http.receipts import document_of
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.service import Records
 from passerelle_consent.records.words import What
@@ -54,7 +55,7 @@ async def export(
     request: Request,
     response: Response,
     pseudonym: PseudonymPath,
-    language: Annotated[Language, Query(alias="lang", description="Of the receipts' words.")] = "fr",
+    language: Annotated[Language, Depends(asked_for)],
 ) -> ExportOut:
     """Export what was said, with a signed receipt of each."""
     records, subject = records_of(request), subject_of(request)

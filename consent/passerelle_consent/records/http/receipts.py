@@ -1,9 +1,9 @@
 """Receipts of what was said (ISO/IEC TS 27560), and the keys to check them with."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from passerelle_consent.policy.standing import Actor, State
@@ -16,6 +16,7 @@ from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import Hex16
 from passerelle_consent.records.http.calls import PseudonymPath, department_of, reading_of, records_of, subject_of
+from passerelle_consent.records.http.languages import Language, asked_for
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.words import What
@@ -24,8 +25,6 @@ SEALED, PLAIN = "application/jose", "application/ld+json"
 
 router = APIRouter(route_class=GuardedRoute)
 
-Language = Literal["fr", "en"]
-
 
 @router.get("/v1/subjects/{pseudonym}/changes/{change}/receipt", response_class=Response)
 @refuses(problems.UNKNOWN_CHANGE, problems.NO_RECEIPT, problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION)
@@ -33,7 +32,7 @@ async def receipt(
     request: Request,
     pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
     change: Annotated[Hex16, Path()],
-    language: Annotated[Language, Query(alias="lang", description="Of the words within.")] = "fr",
+    language: Annotated[Language, Depends(asked_for)],
     accept: Annotated[str, Header(max_length=200)] = SEALED,
 ) -> Response:
     """Return the receipt of something that was said: signed (JWS), or as bare JSON-LD where that is asked for."""
@@ -41,9 +40,10 @@ async def receipt(
     await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.CHANGES))
     said = await records.read(partial(one, ref=subject.ref, change=bytes.fromhex(change)))
     document = document_of(request, subject.ref, said, language)
+    headers = {"Content-Language": language, "Vary": "Accept, Accept-Language"}
     if PLAIN in accept:
-        return JSONResponse(document, media_type=PLAIN)
-    return Response(records.seal.sign(document), media_type=SEALED)
+        return JSONResponse(document, media_type=PLAIN, headers=headers)
+    return Response(records.seal.sign(document), media_type=SEALED, headers=headers)
 
 
 @router.get("/v1/keys")
