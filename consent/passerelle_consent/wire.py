@@ -253,7 +253,7 @@ _SAID = fastavro.parse_schema(
         protection=_nullable(_enum("Protection", Protection)),
         minor_until=_nullable("int"),
         restricted_since_ms=_nullable("long"),
-        overrides=_array(_record("Override", recipient="string", until="int")),
+        overrides=_array(_record("Override", agreement="string", until="int")),
         stances=_array(
             _record(
                 "Stance",
@@ -374,7 +374,7 @@ def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[st
         "protection": None if standing.protection is None else _symbol(standing.protection),
         "minor_until": places.get(standing.minor_until_ms),
         "restricted_since_ms": standing.restricted_since_ms,
-        "overrides": [{"recipient": o.recipient, "until": places[o.until_ms]} for o in standing.overrides],
+        "overrides": [{"agreement": o.agreement, "until": places[o.until_ms]} for o in standing.overrides],
         "stances": [
             {
                 "mark": MARK,
@@ -429,7 +429,7 @@ def _standing(read: Mapping[str, Any], turns: Sequence[int], said_at: Iterable[i
         )
         for s, at_ms in zip(read["stances"], said_at, strict=True)
     )
-    overrides = (Override(recipient=o["recipient"], until_ms=turn(o["until"]) or 0) for o in read["overrides"])
+    overrides = (Override(agreement=o["agreement"], until_ms=turn(o["until"]) or 0) for o in read["overrides"])
     return Standing(
         linked=read["linked"],
         revision=revision,

@@ -46,7 +46,7 @@ class Opinions:
 
     opinions: Sequence[Opinion] = field(repr=False)
     overrides: Sequence[tuple[Citizen, str]] = field(repr=False)
-    """(citizen, recipient)"""
+    """(citizen, agreement)"""
 
 
 def form(
@@ -63,7 +63,7 @@ def form(
     for agreement in bundle.agreements:
         people = _people(agreement, concerned, contact)
         if agreement.basis is Basis.VITAL_INTERESTS:
-            overrides += [(c, agreement.recipient) for c in people if rng.random() < OVERRIDDEN]
+            overrides += [(c, agreement.id) for c in people if rng.random() < OVERRIDDEN]
         else:
             spoken += _opinions(rng, agreement, people, now_ms)
     return Opinions(opinions=spoken, overrides=overrides)
@@ -150,12 +150,11 @@ async def speak(opinions: Opinions, citizens: Speaker, officers: Speaker, done: 
                 await citizens.desk.acknowledged(answer)
             done()
 
-    async def override(citizen: Citizen, recipient: str) -> None:
+    async def override(citizen: Citizen, agreement: str) -> None:
         async with free:
             await officers.desk.override(
                 officers.pseudonyms[citizen.number],
-                recipient=recipient,
-                officer="officer-1",
+                agreements=[agreement],
                 reason_code="heatwave",
                 hours=OVERRIDE_HOURS,
             )
@@ -164,8 +163,8 @@ async def speak(opinions: Opinions, citizens: Speaker, officers: Speaker, done: 
     async with asyncio.TaskGroup() as group:
         for opinion in opinions.opinions:
             group.create_task(one(opinion))
-        for citizen, recipient in opinions.overrides:
-            group.create_task(override(citizen, recipient))
+        for citizen, agreement in opinions.overrides:
+            group.create_task(override(citizen, agreement))
 
 
 def choices(opinions: Opinions, at_desk: Sequence[bytes], keyring: Keyring, desk: str, partitions: int) -> list[Choice]:

@@ -135,7 +135,7 @@ def _plain(value: bytes) -> dict[str, Any]:
             id_: {"state": s.state.value, "notice": s.notice, "at_ms": s.at_ms, "until_ms": s.until_ms}
             for id_, s in standing.stances.items()
         },
-        "overrides": [{"recipient": o.recipient, "until_ms": o.until_ms} for o in standing.overrides],
+        "overrides": [{"agreement": o.agreement, "until_ms": o.until_ms} for o in standing.overrides],
         "minor_until_ms": standing.minor_until_ms,
         "protection": standing.protection and standing.protection.value,
     }

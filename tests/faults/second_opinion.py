@@ -136,7 +136,7 @@ class Reading:
             return "subject-not-covered"
         basis, stance = agreement["basis"], standing["stances"].get(agreement["id"])
         if basis == "6-1-d":
-            live = [o for o in standing["overrides"] if o["recipient"] == agreement["recipient"]]
+            live = [o for o in standing["overrides"] if o["agreement"] == agreement["id"]]
             return VALID if any(at_ms < o["until_ms"] for o in live) else "no-override"
         since = standing["restricted_since_ms"]
         if since is not None and not (basis == "6-1-a" and _consented(stance) and stance["at_ms"] > since):

@@ -81,7 +81,6 @@ class CompiledAgreement:
     id: str
     ref: str
     basis: Basis
-    recipient: str
     subjects: frozenset[SubjectClass]
     first_ms: int
     end_ms: int | None
@@ -95,7 +94,6 @@ class CompiledAgreement:
             id=agreement.id,
             ref=agreement.ref,
             basis=agreement.basis,
-            recipient=agreement.recipient,
             subjects=agreement.subjects,
             first_ms=first_ms,
             end_ms=end_ms,
@@ -127,7 +125,7 @@ class CompiledAgreement:
         return Reason.VALID_BASIS if self.notice.accepts(stance.notice) else Reason.NOTICE_SUPERSEDED
 
     def _override(self, standing: Standing, now_ms: int) -> Reason:
-        in_force = any(o.recipient == self.recipient and now_ms < o.until_ms for o in standing.overrides)
+        in_force = any(o.agreement == self.id and now_ms < o.until_ms for o in standing.overrides)
         return Reason.VALID_BASIS if in_force else Reason.NO_OVERRIDE
 
     def _given_since(self, stance: Stance | None, since_ms: int) -> bool:

@@ -60,9 +60,10 @@ class Stance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """Vital interests (GDPR Art. 6(1)(d)): what an officer opened for one recipient, and until when."""
+    """Vital interests (GDPR Art. 6(1)(d)): an agreement that an officer opened for this subject, and until when."""
 
-    recipient: str
+    agreement: str
+    """The agreement's id, as of a `Stance`."""
     until_ms: int
 
 

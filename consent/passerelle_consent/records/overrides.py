@@ -1,14 +1,19 @@
-"""Overrides for vital interests (GDPR Art. 6(1)(d)): a named officer, a reason, 72 hours, and another's review.
+"""Overrides for vital interests (GDPR Art. 6(1)(d)): an officer, a reason, agreements, 72 hours, and another's review.
+
+An override opens the agreements that it names, and no other one of their recipient. The officer is whoever the token is
+of: nobody opens, or reviews, in the name of somebody else.
 
 The citizen is told at once. Within 72 hours another officer says whether it was justified; one that was not ends then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
+from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.standing import Actor, Override
 from passerelle_consent.records import notices, problems, sql, standings
 from passerelle_consent.records.changes import Asked, Change, record
@@ -32,14 +37,18 @@ class Review(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """An override as it is kept. ``reason_code`` is a code: no words about a person stand here."""
+    """An override as it is kept. ``principal`` is the officer's, at the issuer of tokens.
+
+    ``reason_code`` is a code: no words about a person stand here.
+    """
 
     id: bytes
     ref: SubjectRef
     department: str
     principal: str
+    agreements: tuple[str, ...]
+    """Ids."""
     recipient: str
-    officer: str
     reason_code: str
     opened_ms: int
     until_ms: int
@@ -49,7 +58,8 @@ class Opened:
     @classmethod
     def of(cls, row: sa.Row[Any]) -> "Opened":
         """Read a row of `overrides`."""
-        return cls(**{name: getattr(row, name) for name in cls.__slots__})
+        read = {name: getattr(row, name) for name in cls.__slots__}
+        return cls(**{**read, "agreements": tuple(row.agreements.split())})
 
     @property
     def review_due_ms(self) -> int:
@@ -58,19 +68,20 @@ class Opened:
 
 
 def open_override(
-    conn: sa.Connection, asked: Asked, *, recipient: str, officer: str, reason_code: str, until_ms: int
+    conn: sa.Connection, asked: Asked, *, agreements: Sequence[Agreement], reason_code: str, until_ms: int
 ) -> Change:
-    """Open a recipient for one subject. Raises `Problem`."""
+    """Open agreements for one subject; all have one recipient (`PolicyBook.vital`). Raises `Problem`."""
     before = standings.load(conn, asked.ref, asked.at_ms)
-    opened = Override(recipient=recipient, until_ms=until_ms)
-    after = replace(before, revision=before.revision + 1, overrides=(*before.overrides, opened))
+    opened = [Override(agreement=agreement.id, until_ms=until_ms) for agreement in agreements]
+    after = replace(before, revision=before.revision + 1, overrides=(*before.overrides, *opened))
+    recipient = agreements[0].recipient
     row = {
         "id": asked.id,
         "ref": asked.ref,
         "department": asked.department,
         "principal": asked.principal,
+        "agreements": " ".join(agreement.id for agreement in agreements),
         "recipient": recipient,
-        "officer": officer,
         "reason_code": reason_code,
         "opened_ms": asked.at_ms,
         "until_ms": until_ms,
@@ -83,6 +94,7 @@ def open_override(
         type=JournalType.OVERRIDE,
         at_ms=asked.at_ms,
         subject=asked.ref,
+        agreements=tuple(agreement.ref for agreement in agreements),
         recipient=recipient,
         department=asked.department,
     )
@@ -104,7 +116,7 @@ def unreviewed(conn: sa.Connection, *, after: tuple[int, bytes], limit: int) -> 
     return [Opened.of(row) for row in conn.execute(sql.UNREVIEWED, at)]
 
 
-def review(conn: sa.Connection, asked: Asked, override: bytes, *, officer: str, outcome: Review) -> Change:
+def review(conn: sa.Connection, asked: Asked, override: bytes, *, outcome: Review) -> Change:
     """Review an override of somebody else's. Raises `Problem`.
 
     One that was not justified ends now: the fence must pass it.
@@ -112,11 +124,11 @@ def review(conn: sa.Connection, asked: Asked, override: bytes, *, officer: str, 
     opened = find(conn, override)
     if opened.review is not None:
         raise Problem(problems.REVIEWED_ALREADY)
-    if asked.principal == opened.principal or officer == opened.officer:
+    if asked.principal == opened.principal:
         raise Problem(problems.OWN_OVERRIDE)
     ends = outcome is Review.NOT_JUSTIFIED and asked.at_ms < opened.until_ms
     until_ms = asked.at_ms if ends else opened.until_ms
-    said = {"review": outcome.value, "reviewer": officer, "reviewed_ms": asked.at_ms, "until_ms": until_ms}
+    said = {"review": outcome.value, "reviewer": asked.principal, "reviewed_ms": asked.at_ms, "until_ms": until_ms}
     conn.execute(sql.REVIEW_OVERRIDE, {"of": override, **said})
     before = standings.load(conn, asked.ref, asked.at_ms)
     standings.revise(conn, asked.ref, before)

@@ -89,13 +89,17 @@ class PolicyBook:
         law = (Basis.LEGAL_OBLIGATION, Basis.PUBLIC_TASK)
         return [a for vs in self._versions.values() for a in vs if a.basis in law and _in_force(a, now_ms)]
 
-    def check_override_recipient(self, recipient: str, now_ms: int) -> None:
-        """Raise `Problem` unless a vital-interests agreement in force names the recipient."""
-        for versions in self._versions.values():
-            for a in versions:
-                if (a.basis, a.recipient) == (Basis.VITAL_INTERESTS, recipient) and _in_force(a, now_ms):
-                    return
-        raise Problem(problems.UNKNOWN_RECIPIENT)
+    def vital(self, agreement_ids: Iterable[str], now_ms: int) -> list[Agreement]:
+        """Return what an override may open: agreements in force on vital interests, of one recipient.
+
+        Raises `Problem` unknown-agreement, agreement-not-in-force, not-vital-interests.
+        """
+        found = [self.agreement(agreement_id, now_ms) for agreement_id in dict.fromkeys(agreement_ids)]
+        if any(a.basis is not Basis.VITAL_INTERESTS for a in found) or len({a.recipient for a in found}) != 1:
+            raise Problem(problems.NOT_VITAL_INTERESTS)
+        if not all(_in_force(a, now_ms) for a in found):
+            raise Problem(problems.NOT_IN_FORCE)
+        return found
 
 
 def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: NewId, partitions: int) -> bool:

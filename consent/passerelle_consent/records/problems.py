@@ -107,9 +107,6 @@ UNKNOWN_DECISION = ProblemType(
 )
 NO_ENTRIES = ProblemType(slug="no-entries", status=404, title="The ledger has no entry about this subject yet.")
 UNKNOWN_ENTRY = ProblemType(slug="unknown-entry", status=404, title="The published log has no such entry.")
-UNKNOWN_RECIPIENT = ProblemType(
-    slug="unknown-recipient", status=404, title="No vital-interests agreement names this recipient."
-)
 UNKNOWN_GUARDIAN = ProblemType(slug="unknown-guardian", status=404, title="Nobody linked this guardian.")
 UNKNOWN_GUARDIANSHIP = ProblemType(slug="unknown-guardianship", status=404, title="There is no such guardianship.")
 UNKNOWN_OBJECTION = ProblemType(slug="unknown-objection", status=404, title="There is no such objection.")
@@ -135,6 +132,11 @@ STALE_NOTICE = ProblemType(
 )
 ERASURE_UNDER_WAY = ProblemType(
     slug="erasure-under-way", status=409, title="A subject is being erased: link again when it is done.", headers=_LATER
+)
+NOT_VITAL_INTERESTS = ProblemType(
+    slug="not-vital-interests",
+    status=409,
+    title="An override opens agreements that rest on vital interests (6-1-d), all of one recipient.",
 )
 NOT_IN_FORCE = ProblemType(slug="agreement-not-in-force", status=409, title="The agreement is not in force.")
 WRONG_RELATION = ProblemType(slug="wrong-relation", status=409, title="A subject of this class has no such guardian.")

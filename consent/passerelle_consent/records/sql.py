@@ -70,8 +70,8 @@ overrides = sa.Table(
     sa.Column("ref", _ID, nullable=False, index=True),
     sa.Column("department", sa.Text, nullable=False),
     sa.Column("principal", sa.Text, nullable=False),
+    sa.Column("agreements", sa.Text, nullable=False),  # ids, with a space between
     sa.Column("recipient", sa.Text, nullable=False),
-    sa.Column("officer", sa.Text, nullable=False),
     sa.Column("reason_code", sa.Text, nullable=False),
     sa.Column("opened_ms", _MS, nullable=False),
     sa.Column("until_ms", _MS, nullable=False),
@@ -269,7 +269,7 @@ SUBJECT: sa.Select[Any] = sa.select(
 ).where(subjects.c.ref == sa.bindparam("ref"))
 STANCES: sa.Select[Any] = sa.select(stances).where(stances.c.ref == sa.bindparam("ref")).order_by(stances.c.agreement)
 OVERRIDES: sa.Select[Any] = (
-    sa.select(overrides.c.recipient, overrides.c.until_ms)
+    sa.select(overrides.c.agreements, overrides.c.until_ms)
     .where(overrides.c.ref == sa.bindparam("ref"), overrides.c.until_ms > sa.bindparam("now_ms"))
     .order_by(overrides.c.until_ms)
 )

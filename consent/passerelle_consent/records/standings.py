@@ -49,7 +49,7 @@ def load(conn: sa.Connection, ref: SubjectRef, now_ms: int) -> Standing:
         revision=subject.revision,
         stances={s.agreement: s for s in stances},
         restricted_since_ms=subject.restricted_since_ms,
-        overrides=tuple(Override(recipient=o.recipient, until_ms=o.until_ms) for o in overrides),
+        overrides=tuple(Override(agreement=a, until_ms=o.until_ms) for o in overrides for a in o.agreements.split()),
         minor_until_ms=subject.minor_until_ms,
         protection=None if subject.protection is None else Protection(subject.protection),
     )

@@ -81,12 +81,12 @@ def test_an_objection_pauses_and_only_a_recorded_ground_resumes(basis):
 @pytest.mark.parametrize(
     ("override", "permitted"),
     [
-        (Override(recipient="schools", until_ms=NOW_MS + 1), True),
-        (Override(recipient="schools", until_ms=NOW_MS), False),
-        (Override(recipient="tax", until_ms=NOW_MS + HOUR_MS), False),
+        (Override(agreement="whole", until_ms=NOW_MS + 1), True),
+        (Override(agreement="whole", until_ms=NOW_MS), False),
+        (Override(agreement="another", until_ms=NOW_MS + HOUR_MS), False),
     ],
 )
-def test_vital_interests_need_an_override_in_force_for_this_recipient(override, permitted):
+def test_vital_interests_need_an_override_in_force_for_this_agreement(override, permitted):
     assert permits(verdict_under("6-1-d", standing(overrides=(override,)))) is permitted
     assert verdict_under("6-1-d", standing()).reason is Reason.NO_OVERRIDE
 
@@ -99,7 +99,7 @@ def test_a_restriction_leaves_only_a_consent_given_after_it(basis):
 
 
 def test_vital_interests_pass_under_a_restriction():
-    override = Override(recipient="schools", until_ms=NOW_MS + 1)
+    override = Override(agreement="whole", until_ms=NOW_MS + 1)
     assert permits(verdict_under("6-1-d", standing(restricted_since_ms=1, overrides=(override,))))
 
 
@@ -133,7 +133,7 @@ def test_an_agreement_lets_pass_only_while_in_force(in_force, permitted):
 @pytest.mark.parametrize("covered", ["adult", "minor", "protected-adult"])
 def test_an_agreement_is_no_basis_for_a_class_of_subjects_that_it_does_not_cover(its, needed, covered):
     for basis in Basis:
-        override = Override(recipient="schools", until_ms=NOW_MS + 1)
+        override = Override(agreement="whole", until_ms=NOW_MS + 1)
         its_standing = standing(stance("whole", "given"), overrides=(override,), **its)
         decision = verdict_under(basis, its_standing, subjects=[covered])
         assert permits(decision) is (covered == needed)

@@ -48,9 +48,7 @@ standings = st.builds(
     linked=st.integers(0, 9).map(bool),
     stances=st.lists(stances, max_size=4).map(lambda said: {s.agreement: s for s in said}),
     restricted_since_ms=st.integers(0, 3).flatmap(lambda n: instants if n == 3 else st.none()),
-    overrides=st.lists(
-        st.builds(Override, recipient=st.sampled_from(["schools", "police"]), until_ms=instants), max_size=2
-    ).map(tuple),
+    overrides=st.lists(st.builds(Override, agreement=st.sampled_from(NAMES), until_ms=instants), max_size=2).map(tuple),
     minor_until_ms=st.none() | instants,
     protection=st.none() | st.none() | st.sampled_from(Protection),
 )
@@ -125,6 +123,10 @@ def _valid(*_):
     return Reason.VALID_BASIS
 
 
+def _any_override(self, standing, now_ms):
+    return Reason.VALID_BASIS if any(now_ms < o.until_ms for o in standing.overrides) else Reason.NO_OVERRIDE
+
+
 def _no_expiry(self, stance, now_ms):
     return CONSENT(self, stance, now_ms - 3 * DAY_MS)
 
@@ -176,6 +178,7 @@ OUTCOME, PASSED = decide.CompiledFlow.outcome, kept_standings._passed
 ALIKE = kept_standings.Standings._alike
 BUGS = {
     "an override is not asked for": (CompiledAgreement, "_override", _valid),
+    "an override opens more than it names": (CompiledAgreement, "_override", _any_override),
     "consent is not asked for": (CompiledAgreement, "_consent", _valid),
     "a consent never ends": (CompiledAgreement, "_consent", _no_expiry),
     "all is a millisecond late": (CompiledAgreement, "validity", _one_late),

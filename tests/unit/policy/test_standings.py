@@ -45,7 +45,7 @@ whole = st.builds(
     revision=st.integers(0, 2**32 - 1),
     stances=st.lists(stances, max_size=5).map(lambda said: {s.agreement: s for s in said}),
     restricted_since_ms=st.none() | st.none() | times,
-    overrides=st.lists(st.builds(Override, recipient=st.just("schools"), until_ms=times), max_size=1).map(tuple),
+    overrides=st.lists(st.builds(Override, agreement=st.just("s"), until_ms=times), max_size=1).map(tuple),
     minor_until_ms=st.none() | st.none() | times,
     protection=st.none() | st.none() | st.sampled_from(Protection),
 )
@@ -110,7 +110,7 @@ USUAL = {
 }
 RARE = {
     "restricted": {"restricted_since_ms": 1},
-    "opened": {"overrides": (Override(recipient="schools", until_ms=NOW_MS),)},
+    "opened": {"overrides": (Override(agreement="s", until_ms=NOW_MS),)},
     "unlinked": {"linked": False},
     "many": {"stances": {f"a-{n}": stance(f"a-{n}", "given") for n in range(300)}},
     "many turns": {"stances": {f"a-{n}": stance(f"a-{n}", "given", until_ms=NOW_MS + n) for n in range(300)}},

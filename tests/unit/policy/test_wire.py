@@ -33,7 +33,7 @@ standings = st.builds(
     revision=revisions,
     stances=st.lists(stances, max_size=4).map(lambda ss: {s.agreement: s for s in ss}),
     restricted_since_ms=st.none() | times,
-    overrides=st.lists(st.builds(Override, recipient=names, until_ms=times), max_size=2).map(tuple),
+    overrides=st.lists(st.builds(Override, agreement=names, until_ms=times), max_size=2).map(tuple),
     minor_until_ms=st.none() | times,
     protection=st.none() | st.sampled_from(Protection),
 )

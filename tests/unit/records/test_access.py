@@ -16,8 +16,8 @@ ROUTES = [(m, r) for router in ROUTERS for r in router.routes if isinstance(r, A
 
 BODIES = {
     **{f"/{said}": {"notice": 1} for said in ("give", "refuse", "withdraw", "object", "defer")},
-    "/overrides": {"recipient": "emergency", "officer": "o", "reason_code": "heat", "hours": 1},
-    "/review": {"officer": "o", "outcome": "justified"},
+    "/overrides": {"agreements": ["frail-to-emergency"], "reason_code": "heat", "hours": 1},
+    "/review": {"outcome": "justified"},
     "/guardians": {
         "guardian": "2" * 32,
         "relation": "parent",

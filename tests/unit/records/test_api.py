@@ -110,15 +110,14 @@ async def test_an_override_reaches_the_standing_and_ends_in_time(city):
     (pseudonym,) = await city.link("Durand", token="desk")
     emergency = city.register.pseudonyms("emergency", [city.ref(pseudonym)])[0].hex()
     body = {
-        "recipient": "emergency",
-        "officer": "o-17",
+        "agreements": ["frail-to-emergency"],
         "reason_code": "heatwave",
         "hours": 72,
     }
     answer = await city.call("POST", f"/v1/subjects/{emergency}/overrides", body, "officer")
     assert (answer.status_code, answer.json()["state"]) == (200, "override")
     (override,) = city.broker.standings(city.ref(pseudonym))[-1].overrides
-    assert override.recipient == "emergency"
+    assert override.agreement == "frail-to-emergency"
     assert override.until_ms - city.clock.now_ms <= 72 * 3_600_000
     assert [e.type for e in city.broker.journal()][-1] is JournalType.OVERRIDE
     city.clock.now_ms += 73 * 3_600_000

@@ -66,7 +66,7 @@ async def test_of_two_who_change_what_they_saw_one_does(city, who):
 
 async def test_an_override_that_ends_by_itself_is_another_standing(city, who):
     emergency = city.register.pseudonyms("emergency", [city.ref(who["pseudonym"])])[0].hex()
-    body = {"recipient": "emergency", "officer": "o-17", "reason_code": "heatwave", "hours": 1}
+    body = {"agreements": ["frail-to-emergency"], "reason_code": "heatwave", "hours": 1}
     assert (await city.call("POST", f"/v1/subjects/{emergency}/overrides", body, "officer")).status_code == 200
     seen = await tag(city, who)
     city.clock.now_ms += 3_700_000

@@ -147,7 +147,7 @@ async def test_nothing_stored_holds_the_ref_or_a_pseudonym(city):
     await city.call(
         "POST",
         f"/v1/subjects/{city.register.pseudonyms('emergency', [ref])[0].hex()}/overrides",
-        {"recipient": "emergency", "officer": "o-1", "reason_code": "heat", "hours": 1},
+        {"agreements": ["frail-to-emergency"], "reason_code": "heat", "hours": 1},
         "officer",
     )
     assert await holds(city, ref)

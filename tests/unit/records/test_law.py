@@ -1,7 +1,7 @@
 """What the law lets people say, over HTTP: guardians, objections and answers, restriction, overrides, expiry."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 import pytest
@@ -36,6 +36,8 @@ async def city(store_url):
         of_minors("both", guardians="both"),
         of_minors("own-voice", own_voice={"age": 15, "law": "Loi n° 78-17, article 45"}),
         of_minors("a-year", valid_for="P1Y"),
+        agreement("frail-to-police", basis="6-1-d", recipient="police"),
+        agreement("frail-once", basis="6-1-d", recipient="emergency", until=date(2026, 2, 1)),
     ]
     city = City(store_url, agreements=[*AGREEMENTS, *extra])
     await city.up()
@@ -375,14 +377,14 @@ async def test_the_city_lifts_a_restriction_only_after_it_has_told_the_citizen(c
 async def opened(city, hours=72, name="Durand"):
     (pseudonym,) = await city.link(name)
     (at_emergency,) = await city.link(name, token={"scope": "department", "department": "emergency"})
-    body = {"recipient": "emergency", "officer": "a.martin", "reason_code": "heat-wave", "hours": hours}
+    body = {"agreements": ["frail-to-emergency"], "reason_code": "heat-wave", "hours": hours}
     answer = await city.call("POST", f"/v1/subjects/{at_emergency}/overrides", body, "officer")
     return pseudonym, at_emergency, answer.json()["acknowledgement"]
 
 
-async def review(city, subject, override, outcome, *, officer="b.bernard", who=SECOND):
+async def review(city, subject, override, outcome, *, who=SECOND):
     path = f"/v1/subjects/{subject}/overrides/{override}/review"
-    return await city.call("POST", path, {"officer": officer, "outcome": outcome}, who)
+    return await city.call("POST", path, {"outcome": outcome}, who)
 
 
 async def test_an_override_is_told_to_the_citizen_and_reviewed_by_another_officer(city):
@@ -390,12 +392,37 @@ async def test_an_override_is_told_to_the_citizen_and_reviewed_by_another_office
     (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
     assert (notice["code"], notice["recipient"]) == ("override-opened", "emergency")
     assert slug(await review(city, subject, override, "justified", who="officer")) == "own-override"
-    assert slug(await review(city, subject, override, "justified", officer="a.martin")) == "own-override"
     assert (await review(city, subject, override, "justified")).json()["state"] == "justified"
     assert slug(await review(city, subject, override, "justified")) == "reviewed-already"
     assert standing_of(city, pseudonym).overrides
     entry = next(e for e in city.broker.journal() if e.type is JournalType.REVIEWED)
     assert entry.regarding.hex() == override
+
+
+async def test_an_override_opens_the_agreements_that_it_names_and_no_others(city):
+    pseudonym, *_ = await opened(city)
+    assert [o.agreement for o in standing_of(city, pseudonym).overrides] == ["frail-to-emergency"]
+    entry = next(e for e in city.broker.journal() if e.type is JournalType.OVERRIDE)
+    assert (entry.agreements, entry.recipient) == (("frail-to-emergency@1",), "emergency")
+
+
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        (["moves-to-tax"], "not-vital-interests"),
+        (["frail-to-emergency", "moves-to-tax"], "not-vital-interests"),
+        (["frail-to-emergency", "frail-to-police"], "not-vital-interests"),
+        (["frail-to-nobody"], "unknown-agreement"),
+        (["frail-once"], "agreement-not-in-force"),
+        ([], "malformed-request"),
+    ],
+)
+async def test_an_override_names_vital_interests_of_one_recipient(city, named, problem):
+    (subject,) = await city.link("Durand", token={"scope": "department", "department": "emergency"})
+    body = {"agreements": named, "reason_code": "heat-wave", "hours": 1}
+    refused = await city.call("POST", f"/v1/subjects/{subject}/overrides", body, "officer")
+    assert slug(refused) == problem
+    assert JournalType.OVERRIDE not in [e.type for e in city.broker.journal()]
 
 
 async def test_an_override_that_was_not_justified_ends_behind_the_fence(city):
@@ -410,6 +437,7 @@ async def test_an_unreviewed_override_stands_out_after_seventy_two_hours(city):
     _, subject, override = await opened(city)
     (shown,) = (await city.call("GET", "/v1/overrides", None, "officer")).json()["overrides"]
     assert (shown["id"], shown["pseudonym"], shown["overdue"]) == (override, subject, False)
+    assert (shown["officer"], shown["agreements"]) == ("officer emergency None", ["frail-to-emergency"])
     city.clock.now_ms += 3 * DAY_MS
     (late,) = (await city.call("GET", "/v1/overrides", None, "auditor")).json()["overrides"]
     assert (late["overdue"], late["pseudonym"]) == (True, None)

@@ -79,7 +79,7 @@ class Somebody:
 
     pseudonyms: dict[str, str]
     named: dict[str, str | int]
-    bodies: dict[str, str | int]
+    bodies: dict[str, object]
 
 
 class Served:
@@ -159,7 +159,7 @@ class Served:
             named[name] = answer.json()["acknowledgement"]
         self._told.integrate()
         named["decision"] = named.get("change")
-        offices = {"guardian": self._of_source(guardian), "recipient": "emergency", "notice": 1}
+        offices = {"guardian": self._of_source(guardian), "agreements": ["frail-to-emergency"], "notice": 1}
         return Somebody({"citizen-desk": pseudonym, SOURCE: self._of_source(pseudonym)}, named, offices)
 
     def _needed(self, path, pseudonym, guardian):
@@ -178,7 +178,7 @@ class Served:
         if "{objection}" in path:
             yield "objection", self.city.say("object", pseudonym, "moves-to-cleanliness", token=who)
         if "{override}" in path or "{notice}" in path:
-            body = {"recipient": "emergency", "officer": "r.petit", "reason_code": "heatwave", "hours": 72}
+            body = {"agreements": ["frail-to-emergency"], "reason_code": "heatwave", "hours": 72}
             name = "override" if "{override}" in path else "notice"
             yield name, self.city.call("POST", f"{office}/overrides", body, other)
         if "/restriction/" in path:

@@ -260,7 +260,7 @@ async def test_ten_megabytes_of_unknown_length(untouched):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"recipient": "schools"}, (404, "unknown-recipient")),
+        ({"agreements": ["moves-to-tax"]}, (409, "not-vital-interests")),
         ({"hours": 73}, (422, "malformed-request")),
         ({"hours": 0}, (422, "malformed-request")),
         ({"reason_code": "Mme Zyxwvut is ill"}, (422, "malformed-request")),
@@ -268,8 +268,7 @@ async def test_ten_megabytes_of_unknown_length(untouched):
 )
 async def test_overrides_that_are_refused(untouched, change, problem):
     body = {
-        "recipient": "emergency",
-        "officer": "o-17",
+        "agreements": ["frail-to-emergency"],
         "reason_code": "heatwave",
         "hours": 72,
         **change,

@@ -17,11 +17,14 @@ IDENTITIES_MAX = 1_000
 OVERRIDE_HOURS_MAX = 72
 """DESIGN §5: an override for vital interests is in force for 72 hours at most."""
 
+OVERRIDE_AGREEMENTS_MAX = 8
+"""Of one recipient: more than these is no emergency."""
+
+AgreementId = Annotated[Slug, StringConstraints(max_length=100)]
 DepartmentId = Annotated[Slug, StringConstraints(max_length=64)]
 Hex16 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 NoticeVersion = Annotated[int, Field(ge=1, le=2**31 - 1)]
-OfficerId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
 
 
@@ -98,13 +101,13 @@ class OfficeIn(In, **example({})):
     """What an office does about an agreement needs no more words than the path has."""
 
 
-class OverrideIn(
-    In, **example({"recipient": "emergency", "officer": "a.martin", "reason_code": "heat-wave", "hours": 24})
-):
-    """Vital interests: a named officer, a reason by its code (never free text about a person), and hours."""
+class OverrideIn(In, **example({"agreements": ["heat-plan"], "reason_code": "heat-wave", "hours": 24})):
+    """Vital interests: which agreements are opened, a reason by its code (never free text about a person), and hours.
 
-    recipient: DepartmentId
-    officer: OfficerId
+    The officer is whose token it is.
+    """
+
+    agreements: list[AgreementId] = Field(min_length=1, max_length=OVERRIDE_AGREEMENTS_MAX)
     reason_code: Code
     hours: int = Field(ge=1, le=OVERRIDE_HOURS_MAX)
 
@@ -128,9 +131,9 @@ class StanceOut(BaseModel):
 
 
 class OverrideOut(BaseModel):
-    """A recipient opened for vital interests."""
+    """An agreement opened for vital interests."""
 
-    recipient: str
+    agreement: str
     until: str
 
 
@@ -166,7 +169,7 @@ class StandingOut(BaseModel):
             minor_until=maybe_rfc3339(standing.minor_until_ms),
             protection=standing.protection and standing.protection.value,
             agreements=stances,
-            overrides=[OverrideOut(recipient=o.recipient, until=rfc3339(o.until_ms)) for o in standing.overrides],
+            overrides=[OverrideOut(agreement=o.agreement, until=rfc3339(o.until_ms)) for o in standing.overrides],
         )
 
 

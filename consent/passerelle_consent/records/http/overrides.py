@@ -3,13 +3,15 @@
 from functools import partial
 from typing import Annotated, Self
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel
 
 from passerelle_consent.records import overrides, problems
+from passerelle_consent.records.changes import Change
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OfficerId, OverrideIn, example, rfc3339
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OverrideIn, example, rfc3339
 from passerelle_consent.records.http.calls import Call, called, department_of, principal_of, readings_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.overrides import Opened, Review
@@ -24,36 +26,38 @@ HOUR_MS = 3_600_000
 
 
 @router.post("/v1/subjects/{pseudonym}/overrides")
-@refuses(problems.UNKNOWN_RECIPIENT)
+@refuses(problems.UNKNOWN_AGREEMENT, problems.NOT_VITAL_INTERESTS, problems.NOT_IN_FORCE)
 async def override(call: Annotated[Call, Depends(called)], body: OverrideIn) -> ChangeOut:
-    """Open a recipient for one subject's vital interests (GDPR Art. 6(1)(d))."""
+    """Open agreements for one subject's vital interests (GDPR Art. 6(1)(d))."""
     records = records_of(call.request)
     asked = call.asked("override", body)
-    records.book.check_override_recipient(body.recipient, asked.at_ms)
-    script = partial(
-        overrides.open_override,
-        asked=asked,
-        recipient=body.recipient,
-        officer=body.officer,
-        reason_code=body.reason_code,
-        until_ms=asked.at_ms + body.hours * HOUR_MS,
-    )
+
+    def script(conn: sa.Connection) -> Change:
+        agreements = records.book.vital(body.agreements, asked.at_ms)
+        until_ms = asked.at_ms + body.hours * HOUR_MS
+        return overrides.open_override(
+            conn, asked, agreements=agreements, reason_code=body.reason_code, until_ms=until_ms
+        )
+
     return call.answer(await records.change(asked, script), await records.standing(asked.ref))
 
 
-class ReviewIn(In, **example({"officer": "b.bernard", "outcome": "justified"})):
+class ReviewIn(In, **example({"outcome": "justified"})):
     """What another officer found."""
 
-    officer: OfficerId
     outcome: Review
 
 
 class OpenedOut(BaseModel):
-    """An override that nobody has reviewed. `pseudonym` is an officer's department's, None for others."""
+    """An override that nobody has reviewed. `pseudonym` is an officer's department's, None for others.
+
+    `officer` is the subject of the token that opened it.
+    """
 
     id: str
     pseudonym: str | None
     department: str
+    agreements: list[str]
     recipient: str
     officer: str
     reason_code: str
@@ -69,8 +73,9 @@ class OpenedOut(BaseModel):
             id=opened.id.hex(),
             pseudonym=None if pseudonym is None else pseudonym.hex(),
             department=opened.department,
+            agreements=list(opened.agreements),
             recipient=opened.recipient,
-            officer=opened.officer,
+            officer=opened.principal,
             reason_code=opened.reason_code,
             opened_at=rfc3339(opened.opened_ms),
             until=rfc3339(opened.until_ms),
@@ -114,5 +119,5 @@ async def review(
     ident = bytes.fromhex(override)
     if (await records.read(partial(overrides.find, override=ident))).ref != asked.ref:
         raise Problem(problems.UNKNOWN_OVERRIDE)
-    script = partial(overrides.review, asked=asked, override=ident, officer=body.officer, outcome=body.outcome)
+    script = partial(overrides.review, asked=asked, override=ident, outcome=body.outcome)
     return call.answer(await records.change(asked, script))

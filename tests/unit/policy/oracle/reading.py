@@ -105,7 +105,7 @@ def _midnight_ms(day, later_days=0):
 
 def _facts(standing, agreement, now_ms):
     facts = {"now": now_ms}
-    ends = [o.until_ms for o in standing.overrides if o.recipient == agreement["recipient"]]
+    ends = [o.until_ms for o in standing.overrides if o.agreement == agreement["id"]]
     if ends:
         facts["override_until"] = max(ends)
     for said in standing.stances.values():
