@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Agents: run, list.", no_args_is_help=True)
 
+FINDINGS_SHOWN = 5
+"""Of one attack: the first tell enough."""
+
+ModuleOption = Annotated[
+    str | None, typer.Option("--agents", help="The module of the agents; otherwise the manifest's.", metavar="MODULE")
+]
 Module = Annotated[str, typer.Argument(help="The Python module of the agents; its AgentApp is named `city`.")]
 
 
@@ -57,10 +63,7 @@ def list_(module: Module, *, as_json: Annotated[bool, typer.Option("--json", hel
 def play_(
     scenarios: Annotated[list[Path], typer.Argument(help="Scenario files.", metavar="FILE…")],
     *,
-    module: Annotated[
-        str | None,
-        typer.Option("--agents", help="The module of the agents; otherwise the manifest's.", metavar="MODULE"),
-    ] = None,
+    module: ModuleOption = None,
     real: Annotated[bool, typer.Option("--real", help="On a real broker.")] = False,
 ) -> None:
     """Play scenarios: what happens in the city, and what must come of it. Exit code 1: something else came.
@@ -85,6 +88,34 @@ def play_(
         for finding in findings:
             typer.echo(f"  {finding.where}: {finding.what}", err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def attack(
+    *,
+    module: ModuleOption = None,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="How often each attack is made.")] = 20,
+) -> None:
+    """Do to the agents, in memory, what the world will do to them. Exit code 1: they did not withstand it."""
+    import logging
+
+    import structlog
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.testkit.adversary import Adversary, Attack
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    manifest = Manifest.load(settings().manifest_path)
+    adversary = Adversary(_load(module or _only(manifest)), manifest.policy_bundle())
+    held = True
+    for which in Attack:
+        broken = [b for seed in range(seeds) for b in adversary.attack(which, seed)]
+        held = held and not broken
+        typer.echo(f"{which.value:<12} {f'{len(broken)} findings' if broken else 'withstood'}")
+        for what in dict.fromkeys(f"  seed {b.seed}: {b.what}" for b in broken[:FINDINGS_SHOWN]):
+            typer.echo(what, err=True)
+    raise typer.Exit(0 if held else 1)
 
 
 @contextmanager

@@ -167,6 +167,7 @@ class MemoryCity:
         }
         for decision in batch.decisions:
             yield Outcome(
+                decision=decision.id,
                 who=self.bus.name(decision.subject),
                 flow=batch.flows[decision.flow].flow if decision.flow >= 0 else "?",
                 verdict=decision.verdict,

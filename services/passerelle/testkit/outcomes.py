@@ -11,6 +11,8 @@ from passerelle_consent.policy.decide import Reason, Verdict
 class Outcome:
     """One decision, and what was delivered under it."""
 
+    decision: bytes
+    """The decision's id, 16 bytes."""
     who: str
     flow: str
     verdict: Verdict

@@ -217,6 +217,7 @@ class RealCity:
     def _told(self, batch: DecisionBatch, values: Mapping[bytes, Mapping[str, Any]]) -> Iterator[Outcome]:
         for decision in batch.decisions:
             yield Outcome(
+                decision=decision.id,
                 who=self._names.get(decision.subject or b"", "?"),
                 flow=batch.flows[decision.flow].flow if decision.flow >= 0 else "?",
                 verdict=decision.verdict,
