@@ -4,12 +4,13 @@ An entry is canonical JSON, so that a value that is asked for stands in its byte
 not wanted are told from those bytes, and never read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from passerelle_consent.ledger.entries import TIME_MS_MAX, Entry, EntryType, time_text
+from passerelle_consent.ledger.entries import TIME_MS_MAX, Entry, EntryType, time_of, time_text
+from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.policy.decide import Reason, Verdict
 
 _TIME = b'"time":"'
@@ -73,6 +74,35 @@ class Selection:
             self.until_ms is None or time_ms < self.until_ms
         )
 
+    def plain(self) -> dict[str, str]:
+        """Return what is asked for as JSON has it; bounds that every time is within are left out."""
+        said = {name: str(value) for name in _NAMES if (value := getattr(self, name)) is not None}
+        if self.since_ms is not None and self.since_ms > 0:
+            said["since"] = _bound(self.since_ms)
+        if self.until_ms is not None and self.until_ms <= TIME_MS_MAX:
+            said["until"] = _bound(self.until_ms)
+        if self.ident is not None:
+            said["id"] = self.ident.hex()
+        return said
+
+    @classmethod
+    def of_plain(cls, said: Mapping[str, str]) -> Self:
+        """Read what `plain` wrote. Raises `Invalid`."""
+        if unknown := said.keys() - {*_NAMES, "since", "until", "id"}:
+            raise Invalid(f"nothing is selected by {min(unknown)!r}")
+        try:
+            return cls(
+                since_ms=time_of(said["since"]) if "since" in said else None,
+                until_ms=time_of(said["until"]) if "until" in said else None,
+                type=EntryType(said["type"]) if "type" in said else None,
+                verdict=Verdict(said["verdict"]) if "verdict" in said else None,
+                reason=Reason(said["reason"]) if "reason" in said else None,
+                ident=bytes.fromhex(said["id"]) if "id" in said else None,
+                **{name: said[name] for name in _TEXTS if name in said},
+            )
+        except (ValueError, TypeError):
+            raise Invalid("the selection holds a value that no entry has") from None
+
     def may_match(self, raw: bytes) -> bool:
         """Whether the canonical bytes of an entry do not tell already that it is not wanted."""
         return all(part in raw for part in self._parts) and self._in_time_text(raw)
@@ -107,10 +137,14 @@ class Selection:
 
     @cached_property
     def _bounds(self) -> tuple[bytes, bytes | None]:
-        since = b"" if self.since_ms is None else _text(self.since_ms)
-        return since, None if self.until_ms is None else _text(self.until_ms)
+        since = b"" if self.since_ms is None else _bound(self.since_ms).encode()
+        return since, None if self.until_ms is None else _bound(self.until_ms).encode()
 
 
-def _text(time_ms: int) -> bytes:
+_TEXTS = ("flow", "recipient", "department", "agreement")
+_NAMES = ("type", "verdict", "reason", *_TEXTS)
+
+
+def _bound(time_ms: int) -> str:
     """Spell a bound as an entry would. No entry is before 1970, or after the last year."""
-    return time_text(min(max(time_ms, 0), TIME_MS_MAX)).encode()
+    return time_text(min(max(time_ms, 0), TIME_MS_MAX))

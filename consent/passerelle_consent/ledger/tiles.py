@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from passerelle_consent.ledger import tree
@@ -23,6 +24,9 @@ ENTRY_BYTES_MAX = 0xFFFF
 
 _PATH = re.compile(r"tile/(entries|[1-5]?[0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 _PREFIX = struct.Struct(">H")
+
+TILES_KEPT = 1_024
+"""Of a source: 8 MB. A proof needs one for each level; whoever goes through a log needs each for a while."""
 
 TileReader: TypeAlias = Callable[[int, int], bytes]
 """(level, index) → the hashes of that tile as far as they are known."""
@@ -135,17 +139,14 @@ def _split(tile: bytes) -> list[bytes]:
 
 
 def source_of(read: TileReader) -> tree.HashSource:
-    """Offer tiles as a source of subtree hashes; each tile is read once."""
-    kept: dict[tuple[int, int], bytes] = {}
+    """Offer tiles as a source of subtree hashes; the last `TILES_KEPT` are kept."""
+    kept = lru_cache(maxsize=TILES_KEPT)(read)
 
     def source(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_HEIGHT)
         first = index << height
         number, offset = divmod(first, TILE_WIDTH)
-        key = (tile_level, number)
-        if key not in kept:
-            kept[key] = read(tile_level, number)
-        part = kept[key][offset * tree.HASH_BYTES : (offset + (1 << height)) * tree.HASH_BYTES]
+        part = kept(tile_level, number)[offset * tree.HASH_BYTES : (offset + (1 << height)) * tree.HASH_BYTES]
         return tree.subtree_root(hashes_of(part, 1 << height))
 
     return source

@@ -73,7 +73,7 @@ def root(size: int, source: HashSource) -> bytes:
     return range_hash(0, size, source) if size else EMPTY_ROOT
 
 
-def _split(size: int) -> int:
+def split(size: int) -> int:
     """The largest power of two below ``size`` (RFC 6962, 2.1: k < n <= 2k)."""
     return 1 << ((size - 1).bit_length() - 1)
 
@@ -84,7 +84,7 @@ def inclusion_proof(index: int, size: int, source: HashSource) -> list[bytes]:
         raise Invalid(f"there is no entry {index} in a tree of {size}")
     start, end, proof = 0, size, []
     while end - start > 1:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if index < middle:
             proof.append(range_hash(middle, end, source))
             end = middle
@@ -100,7 +100,7 @@ def consistency_proof(old: int, new: int, source: HashSource) -> list[bytes]:
         raise Invalid(f"no consistency proof leads from size {old} to size {new}")
     start, end, proof, inner = 0, new, [], False
     while old != end:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if old <= middle:
             proof.append(range_hash(middle, end, source))
             end = middle

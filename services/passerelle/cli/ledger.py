@@ -89,5 +89,7 @@ for command in (
     scan.scan,
     scan.subject_key,
     queries.index,
+    queries.export,
+    queries.verify_export,
 ):
     app.command()(command)

@@ -116,7 +116,8 @@ class Served:
         )
         await self.city.up()
         self._told = Told(self.city, town, index)
-        self._told.integrate()
+        (anybody,) = await self.city.link("Anybody")
+        self._told.decide(anybody, count=256)
         self._told.index_all()
         await self._consult()
         self.document = describe(self.city.app)
@@ -150,7 +151,15 @@ class Served:
     async def _somebody(self, path):
         self._people += 1
         pseudonym, guardian = await self.city.link(f"Durand {self._people}", f"Petit {self._people}")
-        named = {"agreement": "moves-to-schools", "consultation": CONSULTATION, "version": 1, "n": 1, "index": 0}
+        named = {
+            "agreement": "moves-to-schools",
+            "consultation": CONSULTATION,
+            "version": 1,
+            "n": 1,
+            "index": 0,
+            "level": 0,
+            "number": "000",
+        }
         if path.endswith("/object"):
             named["agreement"] = "moves-to-cleanliness"
         for name, said in self._needed(path, pseudonym, guardian):

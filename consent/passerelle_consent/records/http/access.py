@@ -64,7 +64,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
         ("GET", "/v1/ledger/counts"): _AUDITOR,
         # What entries say is for auditors; that they are all there can be checked by anybody, from the hashes.
-        ("GET", "/tile/entries/{bundle}"): _AUDITOR,
+        ("GET", "/tile/entries/{number}"): _AUDITOR,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},
         ("POST", _SUBJECT + "/erasure"): PERSONAL | {Role.OFFICER},
         ("POST", "/v1/erasures/{erasure_id}/acknowledgement"): frozenset({Role.DEPARTMENT}),
@@ -88,7 +88,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/v1/keys"),
         ("GET", "/v1/ledger/checkpoint"),
         ("GET", "/checkpoint"),
-        ("GET", "/tile/{tile}"),
+        ("GET", "/tile/{level}/{number}"),
         ("GET", "/v1/agreements"),
         ("GET", "/v1/agreements/{agreement}"),
         ("GET", "/v1/agreements/{agreement}/versions/{version}"),
@@ -105,7 +105,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
 
 
 FILES: frozenset[tuple[str, str]] = frozenset(
-    {("GET", "/checkpoint"), ("GET", "/tile/{tile}"), ("GET", "/tile/entries/{bundle}")}
+    {("GET", "/checkpoint"), ("GET", "/tile/{level}/{number}"), ("GET", "/tile/entries/{number}")}
 )
 """What whoever checks the log fetches by the thousand: `rates` counts it apart."""
 

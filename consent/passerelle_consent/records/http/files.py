@@ -31,8 +31,8 @@ GZIP_LEVEL = 1
 """A bundle of 128 KB in some 2 ms, to a third: most of it is hashes."""
 
 _NUMBER = r"(x[0-9]{3}/){0,6}[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
-TilePath = Annotated[str, Path(pattern=rf"^[0-9]{{1,2}}/{_NUMBER}$", description="`<L>/<N>[.p/<W>]` of tlog-tiles.")]
-BundlePath = Annotated[str, Path(pattern=rf"^{_NUMBER}$", description="`<N>[.p/<W>]` of tlog-tiles.")]
+Level = Annotated[int, Path(ge=0, le=63, description="`<L>` of tlog-tiles.")]
+Number = Annotated[str, Path(pattern=rf"^{_NUMBER}$", description="`<N>[.p/<W>]` of tlog-tiles.")]
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -100,22 +100,22 @@ class Bytes(Response):
     media_type = "application/octet-stream"
 
 
-@router.get("/tile/entries/{bundle:path}", response_class=Bytes, dependencies=[Depends(told)])
+@router.get("/tile/entries/{number:path}", response_class=Bytes, dependencies=[Depends(told)])
 @refuses(problems.LEDGER_UNAVAILABLE, problems.NOT_FOUND)
-async def bundle(request: Request, bundle: BundlePath) -> Bytes:
+async def bundle(request: Request, number: Number) -> Bytes:
     """Return a bundle of entries (C2SP tlog-tiles)."""
-    data = await _file(request, f"tile/entries/{bundle}")
+    data = await _file(request, f"tile/entries/{number}")
     headers = {"Cache-Control": f"private, {FOR_EVER}", "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Bytes(gzip.compress(data, GZIP_LEVEL, mtime=0), headers={**headers, "Content-Encoding": "gzip"})
     return Bytes(data, headers=headers)
 
 
-@router.get("/tile/{tile:path}", response_class=Bytes)
+@router.get("/tile/{level}/{number:path}", response_class=Bytes)
 @refuses(problems.LEDGER_UNAVAILABLE, problems.NOT_FOUND)
-async def tile(request: Request, tile: TilePath) -> Bytes:
+async def tile(request: Request, level: Level, number: Number) -> Bytes:
     """Return a tile of hashes (C2SP tlog-tiles)."""
-    return Bytes(await _file(request, f"tile/{tile}"), headers={"Cache-Control": f"public, {FOR_EVER}"})
+    return Bytes(await _file(request, f"tile/{level}/{number}"), headers={"Cache-Control": f"public, {FOR_EVER}"})
 
 
 async def _file(request: Request, name: str) -> bytes:
