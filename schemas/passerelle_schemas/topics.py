@@ -16,6 +16,11 @@ def outbox(department: str, event: str) -> str:
     return f"outbox.{department}.{event}"
 
 
+def outbox_writer(department: str) -> str:
+    """The transactional id of the one relay that publishes a department's PostgreSQL outbox."""
+    return f"outbox-{department}"
+
+
 def inbox(department: str) -> str:
     """Where the gate alone delivers to a department."""
     return f"inbox.{department}"

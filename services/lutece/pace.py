@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 
 from passerelle.publish.csv_import import Publishes
-from passerelle.publish.producer import Outgoing, Placed, Prepared
+from passerelle.publish.outgoing import Outgoing, Prepared
+from passerelle.publish.producer import Placed
 
 BATCH = 25
 """Events between two looks at the clock."""

@@ -22,7 +22,8 @@ from passerelle.issuer import Bearing
 from passerelle.publish.csv_import import CsvImport, Tally
 from passerelle.publish.link import LinkClient
 from passerelle.publish.mapping import CellProblem, load_mapping
-from passerelle.publish.producer import DepartmentProducer, Outgoing
+from passerelle.publish.outgoing import Outgoing
+from passerelle.publish.producer import DepartmentProducer
 from passerelle.publish.rows import Row
 from passerelle.publish.subjects import Cells
 from passerelle_schemas.faults import Fault

@@ -17,7 +17,8 @@ from faults.collect import Topics
 from faults.scenario import Ground
 from passerelle.city.components import Component, Supervisor
 from passerelle.city.node import free_port
-from passerelle.publish.producer import DepartmentProducer, Outgoing
+from passerelle.publish.outgoing import Outgoing
+from passerelle.publish.producer import DepartmentProducer
 from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.topics import EXCHANGE, inbox, outbox
 

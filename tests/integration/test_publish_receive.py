@@ -16,7 +16,8 @@ from passerelle.cli import publish as publish_command
 from passerelle.envelope import Event, Proposal, delivery_headers
 from passerelle.publish.csv_import import CsvImport, Tally
 from passerelle.publish.mapping import load_mapping
-from passerelle.publish.producer import DepartmentProducer, Outgoing, PublishFault
+from passerelle.publish.outgoing import Outgoing, PublishFault
+from passerelle.publish.producer import DepartmentProducer
 from passerelle.publish.subjects import Drawn
 from passerelle.receive.inbox import Delivery, InboxFault, InboxReader
 from passerelle_consent.wire import Origin

@@ -12,7 +12,18 @@ from typing import Protocol
 from passerelle.city.erasure import SEGMENT_MS
 from passerelle.city.manifest import DAY_MS, FOREVER_MS, AgentsApp, Manifest, retention_ms
 from passerelle_schemas.catalogue import Catalogue
-from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox, outbox
+from passerelle_schemas.topics import (
+    CONSENT,
+    DECISIONS,
+    EXCHANGE,
+    FENCE,
+    JOURNAL,
+    MARKS,
+    dead_letter,
+    inbox,
+    outbox,
+    outbox_writer,
+)
 
 RECORD_BYTES_MAX = 1 << 20
 """Every writer's bound (a policy bundle and a record of decisions are at most 900,000 bytes)."""
@@ -148,7 +159,8 @@ def _agents_topics(manifest: Manifest, plans: Mapping[AgentsApp, AgentsPlan]) ->
 
 
 def _dead_letters(manifest: Manifest, plans: Mapping[AgentsApp, AgentsPlan]) -> Iterator[Topic]:
-    for name in (dead_letter("gate"), *(plan.dead_letter for plan in plans.values())):
+    own = map(dead_letter, manifest.department_ids)
+    for name in (dead_letter("gate"), *own, *(plan.dead_letter for plan in plans.values())):
         yield _topic(name, 1, _kept(retention_ms(manifest.retention.dead_letters)))
 
 
@@ -166,10 +178,13 @@ def _group(principal: str, name: str) -> Acl:
 
 
 def _department(department: str, outboxes: Iterable[str]) -> Iterator[Acl]:
-    """Write its own outboxes; read its own inbox, in its own group."""
-    yield from _topics(department, "WRITE", [name for name in outboxes if name.split(".")[1] == department])
-    yield from _topics(department, "READ", [inbox(department)])
+    """Write its own outboxes; read its own inbox, in its own group; leave dead letters of its own, and see to them."""
+    own = [name for name in outboxes if name.split(".")[1] == department]
+    yield from _topics(department, "WRITE", [*own, dead_letter(department)])
+    yield from _topics(department, "READ", [inbox(department), dead_letter(department)])
     yield _group(department, inbox(department))
+    if own:
+        yield Acl(principal=department, operation="WRITE", resource="TRANSACTIONAL_ID", name=outbox_writer(department))
 
 
 def _gate(manifest: Manifest) -> Iterator[Acl]:

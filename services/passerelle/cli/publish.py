@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from passerelle.cli import outbox
 from passerelle.cli.inbox import hush_libraries, known_department
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ CONSENT_URL = "http://127.0.0.1:8470"
 """Where `passerelle consent serve` listens unless told otherwise."""
 
 app = typer.Typer(help="Publish a department's events, and link its citizens.", no_args_is_help=True)
+app.add_typer(outbox.app, name="outbox")
 
 Department = Annotated[str, typer.Option("--department", "-d", help="Who publishes.")]
 ConsentUrl = Annotated[str, typer.Option("--consent-url", help="The identity register, for mappings by identity.")]

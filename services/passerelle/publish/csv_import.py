@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from passerelle.publish.mapping import CellProblem, CsvMapping
-from passerelle.publish.producer import Outgoing, Placed, Prepared, PublishFault
+from passerelle.publish.outgoing import Outgoing, Prepared, PublishFault
+from passerelle.publish.producer import Placed
 from passerelle.publish.rows import BrokenOff, Rejected, Row, read_rows
 from passerelle.publish.subjects import Subjects
 

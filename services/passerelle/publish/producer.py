@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -17,12 +17,9 @@ from aiokafka.errors import (
 )
 
 from passerelle.config import KafkaAccess
-from passerelle.envelope import Event, Headers, event_headers, rfc3339, source_of
-from passerelle.pseudonyms import REF_BYTES
+from passerelle.publish.outgoing import Outgoing, Prepared, PublishFault, prepare
 from passerelle_schemas.catalogue import Catalogue
-from passerelle_schemas.codec import Undecodable
-from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import outbox, partition_of
+from passerelle_schemas.topics import partition_of
 
 IN_FLIGHT_MAX = 2_000
 """Records sent and not yet acknowledged: about 1 MB, two batches for each of twelve partitions."""
@@ -32,33 +29,6 @@ FIRST_PAUSE_S = 0.25
 REQUEST_TIMEOUT_MS = 20_000
 LINGER_MS = 5
 """Fills batches when many are published at once; nobody waits 5 ms for a single event."""
-EVENT_ID_CHARS_MAX = 200
-
-
-class PublishFault(Fault):
-    """An event that cannot be published. Names the field, never the value."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outgoing:
-    """One event to publish. ``time`` is aware; ``event_id`` is the caller's, so that a repeat is the same event."""
-
-    type: str
-    pseudonym: bytes = field(repr=False)
-    value: Mapping[str, Any] = field(repr=False)
-    event_id: str
-    time: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """An event that fits its contract, as bytes. ``tag`` is the caller's and comes back with the place."""
-
-    topic: str
-    key: bytes = field(repr=False)
-    value: bytes = field(repr=False)
-    headers: Headers = field(repr=False)
-    tag: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,27 +92,7 @@ class DepartmentProducer:
 
     def prepare(self, outgoing: Outgoing, *, tag: int = 0) -> Prepared:
         """Check an event against its contract and turn it into bytes, without the broker."""
-        contract = self._catalogue.by_type(outgoing.type)
-        if contract.department != self._department or contract.derived:
-            raise PublishFault(f"{outgoing.type} is not an event that {self._department} publishes")
-        if len(outgoing.pseudonym) != REF_BYTES:
-            raise PublishFault(f"{outgoing.type}: the key is not a pseudonym of {REF_BYTES} bytes")
-        if not 1 <= len(outgoing.event_id) <= EVENT_ID_CHARS_MAX:
-            raise PublishFault(f"{outgoing.type}: the event id is not 1 to {EVENT_ID_CHARS_MAX} characters")
-        if outgoing.time.tzinfo is None:
-            raise PublishFault(f"{outgoing.type}: the time has no time zone")
-        try:
-            value = contract.encode(outgoing.value)
-        except Undecodable as exc:
-            raise PublishFault(exc.what) from None
-        event = Event(
-            id=outgoing.event_id,
-            source=source_of(self._department),
-            type=contract.type,
-            time=rfc3339(outgoing.time),
-        )
-        topic = outbox(self._department, contract.event)
-        return Prepared(topic=topic, key=outgoing.pseudonym, value=value, headers=event_headers(event), tag=tag)
+        return prepare(self._catalogue, self._department, outgoing, tag=tag)
 
     async def publish_all(self, events: Iterable[Prepared]) -> AsyncIterator[Placed]:
         """Publish many, at most `IN_FLIGHT_MAX` on their way at once. Yields their places in the same order."""

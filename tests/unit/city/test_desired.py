@@ -5,7 +5,7 @@ import pytest
 
 from passerelle.city.desired import Acl, desired, outbox_retentions
 from passerelle.city.manifest import DAY_MS, Manifest
-from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, inbox
+from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox
 
 MANIFEST = Path(__file__).parents[3] / "deploy/city.yaml"
 
@@ -65,6 +65,7 @@ def test_only_the_gate_writes_an_inbox(wanted, manifest):
         (FENCE, {"gate"}),
         ("deadletter.gate", {"gate"}),
         ("deadletter.agents.lutece", {"agents.lutece"}),
+        ("deadletter.tax", {"tax"}),
         ("outbox.tax.income-assessed", {"tax"}),
     ],
 )
@@ -72,24 +73,29 @@ def test_each_topic_has_one_writer(wanted, topic, writers):
     assert {p for p, t in may(wanted, "WRITE") if t == topic} == writers
 
 
-def test_a_department_reads_its_inbox_in_its_group_and_nothing_else(wanted, manifest):
+def test_a_department_reads_its_inbox_in_its_group_its_dead_letters_and_nothing_else(wanted, manifest):
     for department in manifest.department_ids:
         mine = {(a.resource, a.name) for a in wanted.acls if a.principal == department and a.operation == "READ"}
-        assert mine == {("TOPIC", inbox(department)), ("GROUP", inbox(department))}
+        topics = {("TOPIC", inbox(department)), ("TOPIC", dead_letter(department))}
+        assert mine == {*topics, ("GROUP", inbox(department))}
 
 
-def test_a_department_writes_the_outboxes_of_its_original_events(wanted):
+def test_a_department_writes_the_outboxes_of_its_original_events_and_its_dead_letters(wanted):
     assert {t for p, t in may(wanted, "WRITE") if p == "civil-registry"} == {
+        "deadletter.civil-registry",
         "outbox.civil-registry.address-changed",
         "outbox.civil-registry.birth-registered",
         "outbox.civil-registry.household-changed",
     }
-    assert {t for p, t in may(wanted, "WRITE") if p == "schools"} == set()  # its events are made by agents
+    # Its events are made by agents.
+    assert {t for p, t in may(wanted, "WRITE") if p == "schools"} == {"deadletter.schools"}
 
 
-def test_transactional_ids_are_the_gates_one_for_each_partition(wanted, manifest):
+def test_transactional_ids_are_the_gates_one_for_each_partition_and_one_of_each_relay(wanted, manifest):
     tasks = {("gate", f"gate-{i}") for i in range(manifest.partitions)}
-    assert may(wanted, "WRITE", "TRANSACTIONAL_ID") == {*tasks, ("consent", "consent-relay")}
+    publishers = {d for d in manifest.department_ids for t in wanted.topics if t.startswith(f"outbox.{d}.")}
+    relays = {("consent", "consent-relay"), *((d, f"outbox-{d}") for d in publishers)}
+    assert may(wanted, "WRITE", "TRANSACTIONAL_ID") == tasks | relays
 
 
 def test_agents_read_what_they_declare_and_never_what_was_decided(wanted):

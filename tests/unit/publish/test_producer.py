@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from passerelle.config import KafkaAccess
-from passerelle.publish.producer import DepartmentProducer, Outgoing, PublishFault
+from passerelle.publish.outgoing import Outgoing, PublishFault
+from passerelle.publish.producer import DepartmentProducer
 from passerelle_schemas.catalogue import Catalogue, UnknownContract
 
 CATALOGUE = Catalogue.load(Path(__file__).parents[3] / "schemas" / "contracts")

@@ -1,0 +1,175 @@
+"""The relay of a department's outbox: exactly the rows that were committed, in the order of their ids, at least once.
+
+A batch is read, sent, and deleted once the broker has all of it. A crash between the last two sends it again, with the
+same event ids: it loses and reorders none. A row that does not fit its contract becomes a dead letter (a reference and
+a reason), is set aside in the table, and holds nobody up.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from passerelle.publish.from_json import Misfit, encoded
+from passerelle.publish.horizon import Horizon
+from passerelle.publish.outbox_table import TABLE, OutboxLost, OutboxRow
+from passerelle.publish.outgoing import Prepared, PublishFault, addressed, own_contract
+from passerelle.publish.steady import BrokerAway
+from passerelle_consent.wire import DeadLetter
+from passerelle_schemas.catalogue import Catalogue, UnknownContract
+from passerelle_schemas.topics import dead_letter
+
+COMPONENT = "relay"
+
+POLL_S = 0.5
+"""A commit wakes the relay at once; this finds what came without the trigger, or was given back."""
+HELD_POLL_S = 0.02
+"""While rows wait for somebody's open transaction: its end by a rollback wakes nobody."""
+HELD_SAID_S = 10.0
+"""From when on a held row is worth a line in the log, and how often."""
+RETRY_S_FIRST, RETRY_S_MAX = 0.2, 5.0
+"""Doubled after each failure in a row."""
+
+_log = structlog.get_logger(COMPONENT)
+
+
+class Table(Protocol):
+    """What `OutboxTable` does."""
+
+    def look(self) -> tuple[int, frozenset[str]]: ...  # noqa: D102 - see there
+    def read(self, settled: int) -> list[OutboxRow]: ...  # noqa: D102 - see there
+    def delete(self, ids: Sequence[int]) -> None: ...  # noqa: D102 - see there
+    def refuse(self, refused: Sequence[tuple[int, str]]) -> None: ...  # noqa: D102 - see there
+    def wait(self, seconds: float) -> None: ...  # noqa: D102 - see there
+
+
+class Sender(Protocol):
+    """What `SteadySender` does."""
+
+    def start(self) -> bool: ...  # noqa: D102 - see there
+    def send(self, records: Sequence[Prepared]) -> None: ...  # noqa: D102 - see there
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What a relay has done."""
+
+    published: int = 0
+    refused: int = 0
+
+
+class Relay:
+    """One outbox of one department. ``connect`` opens a session with the table."""
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[Table]],
+        sender: Sender,
+        department: str,
+        catalogue: Catalogue,
+        *,
+        patience_s: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``patience_s``: how long to go on without success before `run` raises what stopped it."""
+        self._connect = connect
+        self._sender = sender
+        self._department = department
+        self._catalogue = catalogue
+        self._patience_s = patience_s
+        self._clock = clock
+        self._pause = pause
+        self._last_good = clock()
+        self._retry_s = RETRY_S_FIRST
+        self.counts = Counts()
+
+    def run(self, stopping: Callable[[], bool], *, follow: bool = True) -> None:
+        """Publish until ``stopping``; without ``follow``, until nothing that was committed is left.
+
+        Raises `OutboxFault`, `ShutOut`, and `BrokerAway` or `OutboxLost` when its patience is at an end.
+        """
+        while not stopping():
+            try:
+                with self._connect() as table:
+                    _log.info("ready", department=self._department)
+                    self._drain(table, stopping, follow=follow)
+            except (BrokerAway, OutboxLost) as fault:
+                if self._clock() - self._last_good > self._patience_s:
+                    raise
+                _log.warning("outbox not published", error=type(fault).__name__, retry_s=self._retry_s)
+                self._pause(self._retry_s)
+                self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
+            else:
+                return
+
+    def _drain(self, table: Table, stopping: Callable[[], bool], *, follow: bool) -> None:
+        horizon = Horizon()
+        held_since: float | None = None
+        while not stopping():
+            if self.step(table, horizon):
+                held_since = None
+                continue
+            if not follow and not horizon.held:
+                return
+            held_since = self._held(horizon, held_since)
+            table.wait(HELD_POLL_S if horizon.held else POLL_S)
+
+    def step(self, table: Table, horizon: Horizon) -> int:
+        """Publish one batch; return how many rows it was. Raises `BrokerAway`, `OutboxLost`."""
+        rows = table.read(horizon.look(*table.look()))
+        if rows:
+            self._publish(table, rows)
+        self._last_good = self._clock()
+        self._retry_s = RETRY_S_FIRST
+        return len(rows)
+
+    def _publish(self, table: Table, rows: Sequence[OutboxRow]) -> None:
+        good: list[Prepared] = []
+        bad: list[tuple[int, str]] = []
+        for row in rows:
+            try:
+                good.append(self._prepared(row))
+            except (PublishFault, Misfit) as exc:
+                bad.append((row.id, str(exc)))
+        if self._sender.start():
+            # Another relay may have had the outbox since these rows were read; if so, this session is no more.
+            table.look()
+        # Letters first: a crash after them writes them twice, a crash before the reason is noted loses none.
+        self._sender.send([*(self._letter(row, reason) for row, reason in bad), *good])
+        if bad:
+            table.refuse(bad)
+        refused = {row for row, _ in bad}
+        table.delete([row.id for row in rows if row.id not in refused])
+        self.counts.published += len(good)
+        self.counts.refused += len(bad)
+        _log.info("batch", published=len(good), refused=len(bad), last_row=rows[-1].id)
+
+    def _prepared(self, row: OutboxRow) -> Prepared:
+        """Raises `PublishFault`, `Misfit`: neither quotes the row."""
+        try:
+            contract = own_contract(self._catalogue, self._department, row.type)
+        except (UnknownContract, PublishFault):
+            raise PublishFault(f"the type is not an event that {self._department} publishes") from None
+        if row.value is None:
+            raise PublishFault("the value is too long")
+        value = encoded(contract, json.loads(row.value))
+        return addressed(contract, value, pseudonym=row.pseudonym, event_id=row.event_id, time=row.time)
+
+    def _letter(self, row: int, reason: str) -> Prepared:
+        letter = DeadLetter(component=COMPONENT, reason=reason, topic=TABLE, partition=0, offset=row)
+        return Prepared(topic=dead_letter(self._department), key=b"", value=letter.encode(), headers=[])
+
+    def _held(self, horizon: Horizon, since: float | None) -> float | None:
+        """Say when rows wait long for an open transaction; return since when they do, or were last said to."""
+        if not horizon.held:
+            return None
+        now = self._clock()
+        if since is not None and now - since > HELD_SAID_S:
+            _log.warning("rows wait for an open transaction that writes to the outbox", table=TABLE)
+            return now
+        return now if since is None else since
