@@ -56,6 +56,11 @@ class Home:
         return self.run / "receipts.jwks"
 
     @property
+    def witnesses(self) -> Path:
+        """A C2SP tlog-policy: whom the ledger asks to cosign its checkpoints. A home may have none."""
+        return self.root / "witnesses.policy"
+
+    @property
     def ledger_index_url(self) -> str:
         """The index of the published log, a file of this home. It can be removed: it is made anew."""
         return f"sqlite:///{self.store / 'ledger-index.sqlite'}"

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from passerelle_consent.ledger.faults import Invalid, Unclear
 
 ED25519 = 0x01
-"""signed-note, "Signature types". Cosignatures (0x04) belong to witnesses and are unknown keys here."""
+COSIGNATURE = 0x04
+"""signed-note, "Signature types". Cosignatures belong to witnesses: see `cosignature`."""
 
 KEY_ID_BYTES = 4
 PUBLIC_KEY_BYTES = 32
@@ -31,6 +32,22 @@ class SignatureLine:
     name: str
     key_id: bytes
     signature: bytes
+
+    def encode(self) -> str:
+        """Return the line, with its newline."""
+        return f"{_DASH}{self.name} {_base64(self.key_id + self.signature)}\n"
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read a line without its newline. Raises `Invalid`."""
+        name, separator, encoded = line.removeprefix(_DASH).partition(" ")
+        if not line.startswith(_DASH) or not separator:
+            raise Invalid("a signature line is not '— name base64'")
+        _check_name(name)
+        raw = _unbase64(encoded)
+        if len(raw) <= KEY_ID_BYTES:
+            raise Invalid("a signature is too short")
+        return cls(name=name, key_id=raw[:KEY_ID_BYTES], signature=raw[KEY_ID_BYTES:])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +74,15 @@ class Note:
         lines = tail[:-1].split("\n")
         if len(lines) > SIGNATURES_MAX:
             raise Invalid("the note has too many signatures")
-        return cls(text=text + "\n", signatures=tuple(_signature(line) for line in lines))
+        return cls(text=text + "\n", signatures=tuple(map(SignatureLine.parse, lines)))
 
     def encode(self) -> bytes:
         """Return the bytes that `parse` reads."""
-        lines = [f"{_DASH}{s.name} {_base64(s.key_id + s.signature)}\n" for s in self.signatures]
-        return f"{self.text}\n{''.join(lines)}".encode()
+        return f"{self.text}\n{''.join(s.encode() for s in self.signatures)}".encode()
+
+    def signed_by(self, name: str, key_id: bytes) -> list[SignatureLine]:
+        """Return the signatures that say to be of this key."""
+        return [s for s in self.signatures if (s.name, s.key_id) == (name, key_id)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,30 +94,26 @@ class Verifier:
 
     @property
     def key_id(self) -> bytes:
-        """First four bytes of SHA-256(name, newline, type, public key)."""
-        return sha256(self.name.encode() + b"\n" + bytes([ED25519]) + self.public).digest()[:KEY_ID_BYTES]
+        """What the key's signatures carry."""
+        return key_id(self.name, ED25519, self.public)
 
     @classmethod
-    def parse(cls, vkey: str) -> Self:
-        """Read ``<name>+<key id in hex>+<base64 of type and key>``. Raises `Unclear`: without a key nothing is told."""
-        name, _, rest = vkey.partition("+")
+    def parse(cls, text: str) -> Self:
+        """Read a vkey. Raises `Unclear`: without a key nothing is told."""
         try:
-            material = _unbase64(rest.partition("+")[2])
+            name, public = parse_vkey(text, ED25519)
         except Invalid:
-            material = b""
-        verifier = cls(name=name, public=material[1:])
-        if len(material) != 1 + PUBLIC_KEY_BYTES or material[0] != ED25519 or verifier.encode() != vkey:
-            raise Unclear("not the verifier key of an Ed25519 log", hint="it has the form name+12ab34cd+AbC…=")
-        _check_name(name)
-        return verifier
+            hint = "it has the form name+12ab34cd+AbC…="
+            raise Unclear("not the verifier key of an Ed25519 log", hint=hint) from None
+        return cls(name=name, public=public)
 
     def encode(self) -> str:
         """Return the vkey."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64(bytes([ED25519]) + self.public)}"
+        return vkey(self.name, ED25519, self.public)
 
     def check(self, note: Note) -> None:
         """Raise `Unclear` when this key did not sign the note, `Invalid` when its signature does not hold."""
-        mine = [s for s in note.signatures if (s.name, s.key_id) == (self.name, self.key_id)]
+        mine = note.signed_by(self.name, self.key_id)
         if not mine:
             raise Unclear(f"no signature by {self.name} under this key", hint="is this the log's vkey?")
         key = Ed25519PublicKey.from_public_bytes(self.public)
@@ -142,15 +158,24 @@ def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
     return note
 
 
-def _signature(line: str) -> SignatureLine:
-    name, separator, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not separator:
-        raise Invalid("a signature line is not '— name base64'")
+def key_id(name: str, kind: int, public: bytes) -> bytes:
+    """First four bytes of SHA-256(name, newline, type, public key)."""
+    return sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:KEY_ID_BYTES]
+
+
+def vkey(name: str, kind: int, public: bytes) -> str:
+    """Write ``<name>+<key id in hex>+<base64 of type and key>``."""
+    return f"{name}+{key_id(name, kind, public).hex()}+{_base64(bytes([kind]) + public)}"
+
+
+def parse_vkey(text: str, kind: int) -> tuple[str, bytes]:
+    """Read name and public key of a vkey of this type, in its one spelling. Raises `Invalid`."""
+    name, _, rest = text.partition("+")
+    material = _unbase64(rest.partition("+")[2])
     _check_name(name)
-    raw = _unbase64(encoded)
-    if len(raw) <= KEY_ID_BYTES:
-        raise Invalid("a signature is too short")
-    return SignatureLine(name=name, key_id=raw[:KEY_ID_BYTES], signature=raw[KEY_ID_BYTES:])
+    if len(material) != 1 + PUBLIC_KEY_BYTES or material[0] != kind or vkey(name, kind, material[1:]) != text:
+        raise Invalid("not a verifier key of this type")
+    return name, material[1:]
 
 
 def _check_name(name: str) -> None:

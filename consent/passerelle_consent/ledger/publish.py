@@ -6,6 +6,7 @@ cut off is taken up at the next, and a folder that was taken away is written ane
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.note import Note, SignatureLine, Verifier
 from passerelle_consent.ledger.published import CHECKPOINT, Absent
 from passerelle_consent.ledger.reader import Head, Reader
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
@@ -41,13 +42,14 @@ class FolderPublisher:
         self._staging = folder.with_name(f".{folder.name}.staging")
         self._verifier = verifier
         self._published: Checkpoint | None = None
+        self._mutex = threading.Lock()  # cosignatures come in on threads of their own
 
     def publish(self, reader: Reader, head: Head) -> None:
         """Raises `PublishFault`; `Invalid` when the folder holds a history that the database does not have."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._staging.mkdir(exist_ok=True)
-            with self._locked():
+            with self._mutex, self._locked():
                 before = self._agreed(reader, head.checkpoint)
                 if before == head.checkpoint:
                     return
@@ -57,6 +59,19 @@ class FolderPublisher:
                 _sync(self._folder)
                 self._published = head.checkpoint
                 self._drop_outgrown(head.checkpoint.size, since)
+        except OSError as exc:
+            raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
+
+    def add(self, checkpoint: Checkpoint, line: SignatureLine) -> bool:
+        """Add a cosignature to the published checkpoint; False when that is another by now. Raises `PublishFault`."""
+        try:
+            with self._mutex, self._locked():
+                note = Note.parse((self._folder / CHECKPOINT).read_bytes())
+                if note.text != checkpoint.text():
+                    return False
+                others = (s for s in note.signatures if (s.name, s.key_id) != (line.name, line.key_id))
+                self._replace(CHECKPOINT, Note(text=note.text, signatures=(*others, line)).encode())
+                return True
         except OSError as exc:
             raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
 

@@ -14,9 +14,10 @@ from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.entries import Entry
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.note import Note, Verifier
 from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent, PublishedLog
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, RightEdge, Tile
+from passerelle_consent.ledger.trust import Policy
 
 FINDINGS_MAX = 50
 """Past that number the log is broken enough; the count goes on."""
@@ -53,24 +54,31 @@ class Verification:
     """Entry type → how many were read; empty after `fsck`."""
     findings: tuple[Finding, ...]
     findings_total: int
+    witnesses: Mapping[str, int]
+    """The policy's witnesses that cosigned the checkpoint, and when (seconds since the Epoch)."""
     ahead: int
     """Files beyond the checkpoint: published for the next one, which is not there yet. Not judged."""
 
 
-def fsck(log: PublishedLog, verifier: Verifier) -> Verification:
-    """Rebuild the tree from the bundles. Raises nothing for bad content: that is in the findings."""
-    return _read(_Reading(log=log, parses=False), verifier)
+def fsck(log: PublishedLog, verifier: Verifier, policy: Policy | None = None) -> Verification:
+    """Rebuild the tree from the bundles; with a policy, its witnesses must have cosigned.
+
+    Raises nothing for bad content: that is in the findings.
+    """
+    return _read(_Reading(log=log, parses=False), verifier, policy)
 
 
-def verify(log: PublishedLog, verifier: Verifier) -> Verification:
-    """The same, and read every entry. Raises nothing for bad content: that is in the findings."""
-    return _read(_Reading(log=log, parses=True), verifier)
+def verify(log: PublishedLog, verifier: Verifier, policy: Policy | None = None) -> Verification:
+    """The same, and read every entry."""
+    return _read(_Reading(log=log, parses=True), verifier, policy)
 
 
-def _read(reading: "_Reading", verifier: Verifier) -> Verification:
-    checkpoint = None
+def _read(reading: "_Reading", verifier: Verifier, policy: Policy | None) -> Verification:
+    checkpoint, witnesses = None, dict[str, int]()
     try:
-        checkpoint, _ = reading.log.checkpoint(verifier)
+        checkpoint, note = reading.log.checkpoint(verifier)
+        if policy is not None:
+            witnesses = reading.cosigned(policy, note)
         reading.judge(checkpoint)
     except (Invalid, Unclear) as fault:
         reading.note(fault)
@@ -82,6 +90,7 @@ def _read(reading: "_Reading", verifier: Verifier) -> Verification:
         entries=dict(reading.types),
         findings=tuple(reading.findings),
         findings_total=sum(reading.counts.values()),
+        witnesses=witnesses,
         ahead=reading.ahead,
     )
 
@@ -108,6 +117,14 @@ class _Reading:
         if len(self.findings) < FINDINGS_MAX:
             where = fault.where or file
             self.findings.append(Finding(file=where, what=fault.what, outcome=outcome, hint=fault.hint))
+
+    def cosigned(self, policy: Policy, note: bytes) -> dict[str, int]:
+        """Hold the checkpoint against a policy; what is wrong with it ends no reading."""
+        try:
+            return policy.check(Note.parse(note))
+        except (Invalid, Unclear) as fault:
+            self.note(fault)
+            return {}
 
     def outcome(self) -> Outcome:
         """A contradiction outweighs a gap."""

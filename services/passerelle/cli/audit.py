@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from passerelle.cli.logs import AsJson, Log, Token, Vkey, open_log, parse_vkey, read_bytes, verifier_of
+from passerelle.cli.logs import (
+    AsJson,
+    Log,
+    PolicyFile,
+    Token,
+    Vkey,
+    open_log,
+    parse_vkey,
+    read_bytes,
+    read_policy,
+    verifier_of,
+)
 
 if TYPE_CHECKING:
     from passerelle_consent.ledger.note import Verifier
@@ -16,20 +27,36 @@ if TYPE_CHECKING:
 ID_BYTES = 16
 
 
-def verify(log: Log = None, *, vkey: Vkey = None, token: Token = None, as_json: AsJson = False) -> None:
+def verify(
+    log: Log = None,
+    *,
+    vkey: Vkey = None,
+    policy: PolicyFile = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Verify a published log: fsck, and every entry read. Exit 0 valid, 1 invalid, 2 could not tell."""
     from passerelle_consent.ledger.verify import verify as read
 
     with open_log(log, token) as source:
-        _conclude(read(source, verifier_of(source, vkey)), source.where, as_json=as_json)
+        trust = None if policy is None else read_policy(policy)
+        _conclude(read(source, verifier_of(source, vkey), trust), source.where, as_json=as_json)
 
 
-def fsck(log: Log = None, *, vkey: Vkey = None, token: Token = None, as_json: AsJson = False) -> None:
+def fsck(
+    log: Log = None,
+    *,
+    vkey: Vkey = None,
+    policy: PolicyFile = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Rebuild the root from the entry bundles and check every tile. Exit 0 valid, 1 invalid, 2 could not tell."""
     from passerelle_consent.ledger.verify import fsck as rebuild
 
     with open_log(log, token) as source:
-        _conclude(rebuild(source, verifier_of(source, vkey)), source.where, as_json=as_json)
+        trust = None if policy is None else read_policy(policy)
+        _conclude(rebuild(source, verifier_of(source, vkey), trust), source.where, as_json=as_json)
 
 
 def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
@@ -47,7 +74,8 @@ def _tell(result: "Verification", where: str) -> None:
 
     if result.outcome is Outcome.VALID:
         assert result.root is not None, "a valid log has an open checkpoint"  # noqa: S101 - an invariant, for mypy
-        typer.echo(f"{where}: valid, {result.size} entries of {result.origin}, root {result.root.hex()}")
+        cosigned = f", cosigned by {', '.join(sorted(result.witnesses))}" if result.witnesses else ""
+        typer.echo(f"{where}: valid, {result.size} entries of {result.origin}, root {result.root.hex()}{cosigned}")
         return
     word = "INVALID" if result.outcome is Outcome.INVALID else "could not tell"
     more = f" (and {result.findings_total - 1} more: --json)" if result.findings_total > 1 else ""
@@ -66,6 +94,7 @@ def _plain(result: "Verification") -> dict[str, object]:
         "size": result.size,
         "root": result.root.hex() if result.root is not None else None,
         "entries": dict(result.entries),
+        "witnesses": dict(result.witnesses),
         "ahead": result.ahead,
         "findings_total": result.findings_total,
         "findings": [{"file": f.file, "what": f.what, "outcome": f.outcome.value} for f in result.findings],
@@ -116,18 +145,22 @@ def verify_proof(
         Path | None,
         typer.Option(help="A checkpoint kept from earlier, at which a consistency proof must begin.", metavar="FILE"),
     ] = None,
+    policy: PolicyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a proof alone, without its log. Exit 0 it holds, 1 it does not, 2 could not tell."""
     from passerelle_consent.ledger.faults import Invalid, Unclear
-    from passerelle_consent.ledger.note import NOTE_BYTES_MAX
+    from passerelle_consent.ledger.note import NOTE_BYTES_MAX, Note
     from passerelle_consent.ledger.prove import MAGIC, PROOF_BYTES_MAX
 
     verifier = parse_vkey(vkey)
     data = read_bytes(file, PROOF_BYTES_MAX)
     before = None if kept is None else read_bytes(kept, NOTE_BYTES_MAX)
+    trust = None if policy is None else read_policy(policy)
     try:
         told = _inclusion(data, verifier) if data.startswith(MAGIC.encode()) else _consistency(data, verifier, before)
+        if trust is not None:
+            trust.check(Note.parse(str(told[1]["checkpoint"]).encode()))
     except (Invalid, Unclear) as fault:
         raise type(fault)(fault.what, where=str(file), hint=fault.hint) from None
     said, plain = told

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from passerelle.cli import audit, queries, scan
+from passerelle.cli import audit, queries, scan, witness
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
+    from passerelle_consent.ledger.cosigning import WitnessedPublisher
     from passerelle_consent.ledger.feed import Feed
     from passerelle_consent.ledger.integrate import Integrator
+    from passerelle_consent.ledger.publish import FolderPublisher
 
 app = typer.Typer(help="The ledger: integrate, verify, prove.", no_args_is_help=True)
 
@@ -50,11 +52,15 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
 
     home = here.home
     signer = Signer.of(Manifest.load(here.manifest_path).origin, key_bytes(home.keys, "ledger/signing", KEY_BYTES))
-    publisher = FolderPublisher(home.ledger, signer.verifier)
-    publisher.write_key()
+    folder = FolderPublisher(home.ledger, signer.verifier)
+    folder.write_key()
     home.store.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(here.ledger_store_url())
-    with _feed(here, DECISIONS) as decisions, _feed(here, JOURNAL) as journal:
+    with (
+        _witnessed(here, folder) as publisher,
+        _feed(here, DECISIONS) as decisions,
+        _feed(here, JOURNAL) as journal,
+    ):
         yield Integrator(
             store=store,
             decisions=decisions,
@@ -66,6 +72,23 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
     store.close()
+
+
+@contextmanager
+def _witnessed(here: "Settings", folder: "FolderPublisher") -> Iterator["WitnessedPublisher"]:
+    """Ask the witnesses of this home's policy, if it has one."""
+    from passerelle.cli.logs import read_policy
+    from passerelle_consent.ledger.ask import WitnessClient
+    from passerelle_consent.ledger.cosigning import WitnessedPublisher
+    from passerelle_consent.ledger.folder import LogFolder
+
+    policy = here.home.witnesses
+    known = read_policy(policy).asked() if policy.is_file() else ()
+    publisher = WitnessedPublisher(folder, LogFolder(here.home.ledger), [WitnessClient(w) for w in known])
+    try:
+        yield publisher
+    finally:
+        publisher.close()
 
 
 @contextmanager
@@ -88,6 +111,8 @@ for command in (
     audit.verify_proof,
     scan.scan,
     scan.subject_key,
+    witness.witness,
+    witness.cosign,
     queries.index,
     queries.export,
     queries.verify_export,

@@ -8,9 +8,12 @@ import typer
 if TYPE_CHECKING:
     from passerelle_consent.ledger.note import Verifier
     from passerelle_consent.ledger.published import PublishedLog
+    from passerelle_consent.ledger.trust import Policy
 
 SECRET_BYTES_MAX = 4096
 """Of a file with a key or a token."""
+
+POLICY_BYTES_MAX = 1 << 20
 
 Log = Annotated[
     str | None, typer.Argument(help="The published log: a folder or an http(s) address; otherwise this home's.")
@@ -21,6 +24,10 @@ Vkey = Annotated[
 Token = Annotated[
     Path | None,
     typer.Option("--token-file", help="File of a bearer token, for a log that is not public.", metavar="FILE"),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="C2SP tlog-policy: which witnesses must have cosigned.", metavar="FILE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -59,6 +66,17 @@ def parse_vkey(vkey: str) -> "Verifier":
         return Verifier.parse(text)
     except (Invalid, Unclear) as fault:
         raise Unclear(fault.what, where="--vkey" if is_text else vkey, hint=fault.hint) from None
+
+
+def read_policy(path: Path) -> "Policy":
+    """Read a policy file. Raises `Unclear`, which names it and the line."""
+    from passerelle_consent.ledger.faults import Unclear
+    from passerelle_consent.ledger.trust import Policy
+
+    try:
+        return Policy.parse(read_bytes(path, POLICY_BYTES_MAX))
+    except Unclear as fault:
+        raise Unclear(fault.what, where=fault.where or str(path), hint=fault.hint) from None
 
 
 def read_text(path: Path, *, hint: str | None = None) -> str:
