@@ -1,24 +1,22 @@
 """The whole log for the consent service's auditors: `records` and `ledger` do not know each other."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import sqlalchemy as sa
-
+from passerelle.disclosed import or_away, selection_of
 from passerelle_consent.ledger import index as ledger_index
 from passerelle_consent.ledger.counts import By, Every
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.entries import Entry
+from passerelle_consent.ledger.export import entries_of
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.index import Index
 from passerelle_consent.ledger.note import Note, SignatureLine, Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent
-from passerelle_consent.ledger.select import Selection
-from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
+from passerelle_consent.ledger.tiles import Tile
 from passerelle_consent.records.log import (
     CountedBy,
     CountedEvery,
@@ -31,8 +29,6 @@ from passerelle_consent.records.log import (
     Tally,
     TooLong,
 )
-from passerelle_consent.records.ports import LedgerAway
-from passerelle_schemas.faults import Fault
 
 BUCKETS_MAX = 1_000
 """Of one count: six weeks of hours, some three years of days; some 200,000 rows of the index."""
@@ -54,13 +50,17 @@ class FolderLog:
 
     def entries(self, wanted: LogFilter, *, before: int | None, limit: int) -> tuple[Sequence[Logged], Extent]:
         """Return at most ``limit`` entries wanted below index ``before``, newest first. Raises `LedgerAway`."""
-        selection = _selection(wanted)
-        with _or_away():
+        selection = selection_of(wanted)
+        with or_away():
             with self._index.reading() as db:
                 indexed = db.reached().size
                 places = db.newest(selection, before=before, limit=limit)
             size = self._checkpoint_size()
-            found = [(place, raw) for place, raw in self._read(places, size) if selection.matches(Entry.parse(raw))]
+            found = [
+                (place, raw)
+                for place, raw in entries_of(LogFolder(self._folder), size, places)
+                if selection.matches(Entry.parse(raw))
+            ]
         return [Logged(index=place, entry=json.loads(raw)) for place, raw in found], Extent(indexed=indexed, size=size)
 
     def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
@@ -68,9 +68,9 @@ class FolderLog:
 
         Raises `LedgerAway`, `TooLong`.
         """
-        with _or_away(), self._index.reading() as db:
+        with or_away(), self._index.reading() as db:
             since, until = _span(db, wanted, Every(every))
-            selection = replace(_selection(wanted), since_ms=since, until_ms=until)
+            selection = replace(selection_of(wanted), since_ms=since, until_ms=until)
             counts = [
                 Tally(start_ms=c.start_ms, value=c.value, count=c.count)
                 for c in db.counts(selection, By(by), Every(every))
@@ -80,7 +80,7 @@ class FolderLog:
 
     def checkpoint(self) -> Signed:
         """Return the checkpoint, with what signed it. Raises `LedgerAway`."""
-        with _or_away():
+        with or_away():
             log = LogFolder(self._folder)
             checkpoint, note = log.checkpoint(verifier := self._verifier())
             published_ms = int((self._folder / CHECKPOINT).stat().st_mtime * 1000)
@@ -95,7 +95,7 @@ class FolderLog:
 
     def file(self, name: str) -> bytes | None:
         """Return a published file; None when there is none, or no log has one of this name. Raises `LedgerAway`."""
-        with _or_away():
+        with or_away():
             try:
                 if name != CHECKPOINT:
                     Tile.parse(name)
@@ -105,21 +105,11 @@ class FolderLog:
 
     def proof(self, index: int) -> str | None:
         """Return the tlog-proof of an entry; None when nothing that is signed stands there. Raises `LedgerAway`."""
-        with _or_away():
+        with or_away():
             try:
                 return prove_inclusion(LogFolder(self._folder), self._verifier(), index).encode().decode()
             except NotInLog:
                 return None
-
-    def _read(self, places: Sequence[int], size: int) -> Iterator[tuple[int, bytes]]:
-        """Read entries; those of one bundle at once, when they stand together."""
-        log, at, bundle = LogFolder(self._folder), -1, list[bytes]()
-        for place in places:
-            number, offset = divmod(place, TILE_WIDTH)
-            if number != at:
-                width = min(TILE_WIDTH, size - number * TILE_WIDTH)
-                at, bundle = number, log.bundle(Tile(level=None, index=number, width=width))
-            yield place, bundle[offset]
 
     def _checkpoint_size(self) -> int:
         return LogFolder(self._folder).checkpoint(self._verifier())[0].size
@@ -127,21 +117,6 @@ class FolderLog:
     def _verifier(self) -> Verifier:
         vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")
         return Verifier.parse(vkey)
-
-
-def _selection(wanted: LogFilter) -> Selection:
-    return Selection(
-        since_ms=wanted.since_ms,
-        until_ms=wanted.until_ms,
-        type=None if wanted.type is None else EntryType(wanted.type),
-        verdict=wanted.verdict,
-        reason=wanted.reason,
-        flow=wanted.flow,
-        recipient=wanted.recipient,
-        department=wanted.department,
-        agreement=wanted.agreement,
-        ident=wanted.ident,
-    )
 
 
 def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:
@@ -168,12 +143,3 @@ def _signature(line: SignatureLine, verifier: Verifier) -> Signature:
     if len(line.signature) == COSIGNATURE_BYTES:
         at_ms = 1000 * int.from_bytes(line.signature[:STAMP_BYTES])
     return Signature(name=line.name, key_id=line.key_id, at_ms=at_ms, checked=own)
-
-
-@contextmanager
-def _or_away() -> Iterator[None]:
-    """No index yet, no folder yet: whatever it is, nothing can be told now."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, OSError, Fault) as exc:
-        raise LedgerAway(type(exc).__name__) from exc

@@ -1,5 +1,6 @@
 """The ledger's entries about one subject, for the consent service: `records` and `ledger` do not know each other."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +11,18 @@ import sqlalchemy as sa
 from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
 from passerelle_consent.ledger.disclose import Opened
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.entries import EntryType
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.note import Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.reader import Reader
+from passerelle_consent.ledger.select import Selection
 from passerelle_consent.ledger.store import Store
+from passerelle_consent.records.log import LogFilter, OwnEntry
 from passerelle_consent.records.ports import Decided, DisclosureFilter, LedgerAway, Looked, SubjectRef
 from passerelle_schemas.faults import Fault
 
-Page = TypeVar("Page", Decided, Looked)
+Page = TypeVar("Page", Decided, Looked, OwnEntry)
 
 
 class LedgerEntries:
@@ -41,7 +44,11 @@ class LedgerEntries:
 
     def readers(self, ref: SubjectRef, *, before: int | None, limit: int) -> Sequence[Looked]:
         """Return at most ``limit`` reads, newest first. Raises `LedgerAway`."""
-        return self._page(ref, lambda entry: entry.type is EntryType.READ, _looked, before, limit)
+        return self._page(ref, Selection(type=EntryType.READ), _looked, before, limit)
+
+    def entries(self, ref: SubjectRef, wanted: LogFilter, *, before: int | None, limit: int) -> Sequence[OwnEntry]:
+        """Return at most ``limit`` entries that are asked for, newest first. Raises `LedgerAway`."""
+        return self._page(ref, selection_of(wanted), _own, before, limit)
 
     def proof(self, ref: SubjectRef, ident: bytes) -> str | None:
         """Return the tlog-proof of an entry; None unless it is the subject's and published. Raises `LedgerAway`."""
@@ -49,7 +56,7 @@ class LedgerEntries:
             index = None if key is None else db.place(key.handle, ident)
         if index is None:
             return None
-        with _or_away():
+        with or_away():
             vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")
             try:
                 return prove_inclusion(LogFolder(self._folder), Verifier.parse(vkey), index).encode().decode()
@@ -68,7 +75,7 @@ class LedgerEntries:
     def _page(
         self,
         ref: SubjectRef,
-        wanted: disclose.Wanted,
+        wanted: Selection,
         read: Callable[[Opened], Page],
         before: int | None,
         limit: int,
@@ -79,12 +86,12 @@ class LedgerEntries:
 
     @contextmanager
     def _about(self, ref: SubjectRef) -> Iterator[tuple[Reader, SubjectKey | None]]:
-        with _or_away(), self._store.reading() as db:
+        with or_away(), self._store.reading() as db:
             yield db, disclose.key_of(db, self._master, ref)
 
 
 @contextmanager
-def _or_away() -> Iterator[None]:
+def or_away() -> Iterator[None]:
     """No database yet, no folder yet, another master key: whatever it is, nothing can be told now."""
     try:
         yield
@@ -92,17 +99,36 @@ def _or_away() -> Iterator[None]:
         raise LedgerAway(type(exc).__name__) from exc
 
 
-def _decisions(wanted: DisclosureFilter) -> disclose.Wanted:
-    def asked(entry: Entry) -> bool:
-        return (
-            entry.type is EntryType.DECISION
-            and wanted.recipient in (None, entry.recipient)
-            and wanted.verdict in (None, entry.verdict)
-            and (wanted.since_ms is None or entry.time_ms >= wanted.since_ms)
-            and (wanted.until_ms is None or entry.time_ms < wanted.until_ms)
-        )
+def _decisions(wanted: DisclosureFilter) -> Selection:
+    return Selection(
+        type=EntryType.DECISION,
+        recipient=wanted.recipient,
+        verdict=wanted.verdict,
+        since_ms=wanted.since_ms,
+        until_ms=wanted.until_ms,
+    )
 
-    return asked
+
+def selection_of(wanted: LogFilter) -> Selection:
+    """Say in the ledger's words what is asked for."""
+    return Selection(
+        since_ms=wanted.since_ms,
+        until_ms=wanted.until_ms,
+        type=None if wanted.type is None else EntryType(wanted.type),
+        verdict=wanted.verdict,
+        reason=wanted.reason,
+        flow=wanted.flow,
+        recipient=wanted.recipient,
+        department=wanted.department,
+        agreement=wanted.agreement,
+        ident=wanted.ident,
+    )
+
+
+def _own(opened: Opened) -> OwnEntry:
+    # Nobody outside the bus is told a ref: who it is about is known to whoever asks.
+    private = {name: value for name, value in opened.private.items() if name != "subject"}
+    return OwnEntry(index=opened.index, entry=json.loads(opened.entry.encode()), private=private)
 
 
 def _decided(opened: Opened) -> Decided:

@@ -13,6 +13,7 @@ from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
 from passerelle_consent.ledger.entries import Entry, EntryType
 from passerelle_consent.ledger.reader import Reader
+from passerelle_consent.ledger.select import Selection
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Decision, DecisionTable, Reason
 from passerelle_consent.policy.replay import Lost, Recorded, Replay, Report
@@ -35,7 +36,7 @@ class Replaying:
         self._ledger = ledger
         self._consent = consent
         self._master = master
-        self._since_ms = since_ms
+        self._wanted = Selection(type=EntryType.DECISION, since_ms=since_ms)
         head = ledger.head()
         self._end = head.checkpoint.size if head else 0
         self._start = ledger.size_at(since_ms)
@@ -53,7 +54,7 @@ class Replaying:
         for start in range(self._start, self._end, ENTRIES_AT_ONCE):
             bodies = self._ledger.unlisted(start, min(start + ENTRIES_AT_ONCE, self._end))
             for entry in map(Entry.parse, bodies):
-                if self._wanted(entry):
+                if self._wanted.matches(entry):
                     _replay_unlisted(replay, _recorded(entry))
             looked(len(bodies))
         return replay.report()
@@ -74,9 +75,6 @@ class Replaying:
             recorded = _recorded(opened.entry, tuple(opened.private.get("withheld", ())))
             replay.take(recorded, past.at(recorded.at_ms) if past is not None else ())
         return seen
-
-    def _wanted(self, entry: Entry) -> bool:
-        return entry.type is EntryType.DECISION and entry.time_ms >= self._since_ms
 
     def _table(self, digest: bytes) -> DecisionTable | None:
         packed = policy_of(self._consent, digest)

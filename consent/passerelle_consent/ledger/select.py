@@ -148,3 +148,6 @@ _NAMES = ("type", "verdict", "reason", *_TEXTS)
 def _bound(time_ms: int) -> str:
     """Spell a bound as an entry would. No entry is before 1970, or after the last year."""
     return time_text(min(max(time_ms, 0), TIME_MS_MAX))
+
+
+EVERYTHING = Selection()

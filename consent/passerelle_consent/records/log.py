@@ -41,6 +41,15 @@ class Logged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OwnEntry:
+    """An entry about a subject, opened: what it commits to besides."""
+
+    index: int
+    entry: Mapping[str, Any]
+    private: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
     """How far an answer goes: the first ``indexed`` entries, of the ``size`` that are signed."""
 

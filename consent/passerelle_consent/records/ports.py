@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NewType, Protocol
 
 from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.records.log import LogFilter, OwnEntry
 
 SubjectRef = NewType("SubjectRef", bytes)
 """16 bytes, known to the bus alone (DESIGN §4)."""
@@ -161,6 +162,10 @@ class SubjectEntries(Protocol):
 
     def readers(self, ref: SubjectRef, *, before: int | None, limit: int) -> Sequence[Looked]:
         """Return at most ``limit`` reads."""
+        ...
+
+    def entries(self, ref: SubjectRef, wanted: LogFilter, *, before: int | None, limit: int) -> Sequence[OwnEntry]:
+        """Return at most ``limit`` entries of any type that are asked for."""
         ...
 
     def proof(self, ref: SubjectRef, ident: bytes) -> str | None:

@@ -23,6 +23,7 @@ class What(StrEnum):
     CHANGES = "changes"
     DISCLOSURES = "disclosures"
     READERS = "readers"
+    ENTRIES = "entries"
     PROOF = "proof"
     LEDGER_KEY = "ledger-key"
     GUARDIANS = "guardians"
@@ -83,6 +84,7 @@ WORDS: Mapping[StrEnum, Said] = {
     What.DISCLOSURES: Said("Les transmissions de vos données", "The disclosures of your data"),
     What.READERS: Said("Qui a consulté vos données", "Who looked at your data"),
     What.LEDGER_KEY: Said("La clé de vos écritures au registre", "The key to your entries in the ledger"),
+    What.ENTRIES: Said("Ce que le registre dit de vous", "What the ledger says about you"),
     What.PROOF: Said("La preuve d’une décision", "The proof of a decision"),
     What.GUARDIANS: Said("Qui vous représente", "Who speaks for you"),
     What.WARDS: Said("Qui vous représentez", "Whom you speak for"),

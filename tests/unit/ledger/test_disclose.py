@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.ledger import disclose
 from passerelle_consent.ledger.commitments import handle
+from passerelle_consent.ledger.select import Selection
 from passerelle_consent.ledger.store import Store, StoreAway
 from passerelle_consent.policy.decide import Verdict
 from unit.ledger.fakes import MASTER, ON_SQLITE
@@ -59,7 +60,7 @@ def test_what_is_not_wanted_is_left_out_and_pages_stay_full(town):
     for number in range(disclose.READ_AT_ONCE // 10):
         town.decide(subject=MARIE, verdict=Verdict.DENY if number % 25 == 0 else Verdict.PERMIT, count=20)
     everything(integrator)
-    denied = shown(town, limit=30, wanted=lambda e: e.verdict is Verdict.DENY)
+    denied = shown(town, limit=30, wanted=Selection(verdict=Verdict.DENY))
     assert len(denied) == 30
     assert {o.entry.verdict for o in denied} == {Verdict.DENY}
 

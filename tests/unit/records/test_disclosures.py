@@ -165,6 +165,36 @@ async def test_an_auditor_needs_a_mandate_and_the_citizen_sees_it(told, marie):
     assert b"CNIL-2026" not in b"".join(p.read_bytes() for p in told.town.folder.rglob("*") if p.is_file())
 
 
+async def test_an_auditor_reads_a_subjects_entries_under_a_mandate_and_the_citizen_sees_it(told, marie):
+    (other,) = await told.city.link("Petit")
+    told.decide(other)
+    (decision,) = told.decide(marie, verdict=Verdict.REDACT, reason=Reason.CONSENT_WITHDRAWN, withheld=("hint",))
+    path = f"/v1/subjects/{marie}/entries"
+    assert (await told.city.call("GET", path, token=AUDITOR)).json()["type"].endswith(":mandate-needed")
+    answer = await told.city.call("GET", path, token=AUDITOR, mandate="CNIL-2026/115")
+    redacted, linked = answer.json()["entries"]
+    assert (redacted["entry"]["decision"], redacted["private"]["withheld"]) == (decision, ["hint"])
+    assert linked["entry"]["type"] == "linked"
+    assert told.city.ref(marie).hex() not in answer.text
+    await until(lambda: reads(told.city))
+    told.integrate()
+    (read,) = (await told.get("entries", citizen(marie), "?type=read")).json()["entries"]
+    assert read["private"] == {"reader": "auditor", "what": "entries", "mandate": "CNIL-2026/115"}
+    await told.get(f"proof/{read['entry']['id']}", citizen(marie))
+
+
+@pytest.mark.parametrize(
+    "query", ["?verdict=deny", "?flow=moves", "?agreement=home@1&verdict=deny", "?reason=objected"]
+)
+async def test_a_subjects_entries_are_found_by_what_they_say(told, marie, query):
+    denied = told.decide(marie, flow=1, verdict=Verdict.DENY, reason=Reason.OBJECTED)
+    told.decide(marie)
+    shown = (await told.get("entries", citizen(marie), query)).json()["entries"]
+    assert [e["entry"]["decision"] for e in shown] == denied
+    refused = await told.city.call("GET", f"/v1/subjects/me/entries{query}&verdikt=1", token=citizen(marie))
+    assert refused.json()["parameter"] == "verdikt"
+
+
 async def test_an_auditor_of_the_whole_city_has_no_pseudonyms(told, marie):
     answer = await told.city.call("GET", f"/v1/subjects/{marie}/readers", token="auditor", mandate="M-1")
     assert answer.json()["type"].endswith(":department-needed")

@@ -58,6 +58,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         # No department: what the others receive is none of its business.
         ("GET", _SUBJECT + "/disclosures"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/readers"): PERSONAL | {Role.AUDITOR},
+        ("GET", _SUBJECT + "/entries"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/proof/{decision}"): PERSONAL | {Role.AUDITOR},
         ("GET", _SUBJECT + "/ledger-key"): PERSONAL | {Role.AUDITOR},
         ("GET", "/v1/ledger/entries"): _AUDITOR,

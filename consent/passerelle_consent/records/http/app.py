@@ -12,6 +12,7 @@ from passerelle_consent.records.http import (
     attention,
     consultations,
     disclosures,
+    entries,
     erasures,
     export,
     files,
@@ -58,6 +59,7 @@ ROUTERS = (
     standings.router,
     history.router,
     disclosures.router,
+    entries.router,
     ledger.router,
     files.router,
 )

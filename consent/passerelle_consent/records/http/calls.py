@@ -131,6 +131,15 @@ def readings_of(request: Request, what: What) -> Callable[[SubjectRef], Reading]
     return partial(records_of(request).new_reading, reader=Role.OFFICER, department=department, what=what, mandate=None)
 
 
+async def admitted(request: Request, what: What, mandate: str | None) -> SubjectRef:
+    """Return whose data is read, once it is known that it may be, and by whom. Raises `Problem`."""
+    subject = subject_of(request)
+    await records_of(request).admit_reading(
+        subject.ref, subject.guardian, reading_of(request, subject, what, mandate=mandate)
+    )
+    return subject.ref
+
+
 _READERS = (Role.AUDITOR, Role.OFFICER, Role.DEPARTMENT, Role.OPERATOR)
 """As what an office reads that is several: the one that needs most."""
 

@@ -15,9 +15,9 @@ from passerelle_consent.records.disclosures import Disclosure, explain, policies
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import DepartmentId, Hex16, rfc3339
-from passerelle_consent.records.http.calls import Mandate, PseudonymPath, reading_of, records_of, subject_of
+from passerelle_consent.records.http.calls import Mandate, PseudonymPath, admitted, records_of
 from passerelle_consent.records.http.pages import Page, paged
-from passerelle_consent.records.ports import Decided, DisclosureFilter, Looked, Role, SubjectRef
+from passerelle_consent.records.ports import Decided, DisclosureFilter, Looked, Role
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.words import WORDS, Said, What
 from passerelle_schemas.catalogue import Text
@@ -163,7 +163,7 @@ async def disclosures(
     """List every decision about the subject's data, newest first: who received what, why, and what was not shared."""
     records = records_of(request)
     (before,) = page.after(int) or (None,)
-    ref = await _admitted(request, What.DISCLOSURES, mandate)
+    ref = await admitted(request, What.DISCLOSURES, mandate)
     decided = await records.from_ledger(lambda held: held.decisions(ref, wanted, before=before, limit=page.rows))
     shown: list[Decided] = list(page.cut(decided, lambda d: (d.index,)))
     policies = await records.read(partial(policies_of, decided=shown))
@@ -180,7 +180,7 @@ async def readers(
 ) -> ReadersOut:
     """List who else looked at the subject's data, newest first."""
     (before,) = page.after(int) or (None,)
-    ref = await _admitted(request, What.READERS, mandate)
+    ref = await admitted(request, What.READERS, mandate)
     looked = await records_of(request).from_ledger(lambda held: held.readers(ref, before=before, limit=page.rows))
     shown = page.cut(looked, lambda read: (read.index,))
     return ReadersOut(readers=[ReaderOut.of(read, pseudonym) for read in shown])
@@ -195,7 +195,7 @@ async def proof(
     mandate: Mandate = None,
 ) -> PlainTextResponse:
     """Prove that an entry about the subject is in the log: a C2SP tlog-proof, which `ledger` tools check offline."""
-    ref = await _admitted(request, What.PROOF, mandate)
+    ref = await admitted(request, What.PROOF, mandate)
     proved = await records_of(request).from_ledger(lambda held: held.proof(ref, bytes.fromhex(decision)))
     if proved is None:
         raise Problem(problems.UNKNOWN_DECISION)
@@ -214,21 +214,12 @@ async def ledger_key(
     It opens the private parts too, for whoever has the ledger's database; it is the subject's own, and cannot be taken
     back but by erasure.
     """
-    ref = await _admitted(request, What.LEDGER_KEY, mandate)
+    ref = await admitted(request, What.LEDGER_KEY, mandate)
     key = await records_of(request).from_ledger(lambda held: held.key(ref))
     if key is None:
         raise Problem(problems.NO_ENTRIES)
     headers = {"Content-Disposition": 'attachment; filename="subject.key"', "Cache-Control": "no-store"}
     return PlainTextResponse(f"{key.hex()}\n", headers=headers)
-
-
-async def _admitted(request: Request, what: What, mandate: str | None) -> SubjectRef:
-    """Return whose data is read, once it is known that it may be, and by whom. Raises `Problem`."""
-    subject = subject_of(request)
-    await records_of(request).admit_reading(
-        subject.ref, subject.guardian, reading_of(request, subject, what, mandate=mandate)
-    )
-    return subject.ref
 
 
 def _words(code: str, said: Said) -> WordsOut:
