@@ -35,6 +35,9 @@ ROWS_PER_SECOND = 700
 """A file's pace: below what one agent worker and two gate workers do on two cores that they share with the rest."""
 
 REPORT = "citizen-desk.report-filed.v1"
+REGISTRAR = "civil-registry"
+"""The department whose officers record who speaks for a child."""
+
 FRAIL_REGISTER = "social-action"
 """The department whose officers open overrides for the heat plan."""
 
@@ -103,20 +106,20 @@ class _Play:
         self._day = Day()
 
     async def run(self) -> Day:
-        departments = sorted({e.department for e in self._events} | {DESK})
+        departments = sorted({e.department for e in self._events} | {DESK, REGISTRAR})
         linked = await self._link(departments)
         async with AsyncExitStack() as open_:
             url, issuer = self._city.consent_url, self._city.issuer
             desk = await open_.enter_async_context(Desk(url, lambda pseudonym: issuer.bearer(citizen(pseudonym))))
             officer = issuer.bearer(Bearing(scopes=["officer"], department=FRAIL_REGISTER))
             officers = await open_.enter_async_context(Desk(url, lambda _: officer))
-            registry = issuer.bearer(Bearing(scopes=["officer"], department=DESK))
+            registry = issuer.bearer(Bearing(scopes=["officer"], department=REGISTRAR))
             registrars = await open_.enter_async_context(Desk(url, lambda _: registry))
             producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
             choices = await self._speak(
                 opinions.Speaker(desk=desk, pseudonyms=linked[DESK]),
                 opinions.Speaker(desk=officers, pseudonyms=linked[FRAIL_REGISTER]),
-                opinions.Speaker(desk=registrars, pseudonyms=linked[DESK]),
+                opinions.Speaker(desk=registrars, pseudonyms=linked[REGISTRAR]),
             )
             ends = open_.enter_context(InboxEnds(self._city.access("observer")))
             over = asyncio.Event()

@@ -102,6 +102,20 @@ def voice_of_guardian(
     return Voice.TOGETHER if together else Voice.ALONE
 
 
+def voice_of_subject_as_a_whole(standing: Standing, now_ms: int) -> Voice:
+    """Tell whether the subject is heard about all of their data: to let it be used again takes whoever gives."""
+    if standing.class_at(now_ms) is SubjectClass.MINOR or standing.protection is Protection.REPRESENTATION:
+        return Voice.GUARDIAN_SPEAKS
+    return Voice.ALONE
+
+
+def voice_of_guardian_as_a_whole(standing: Standing, guardian: Guardianship, now_ms: int) -> Voice:
+    """Tell whether a guardian in office is heard about all of the subject's data, no agreement named."""
+    if standing.class_at(now_ms) is not SubjectClass.MINOR:
+        return _for_an_adult(standing, guardian)
+    return Voice.ALONE if guardian.relation in _OF_MINORS else Voice.WRONG_RELATION
+
+
 def has_own_voice(agreement: Agreement, standing: Standing, now_ms: int) -> bool:
     """Whether a minor has reached the age at which this agreement lets a minor speak alone."""
     own = terms_of(agreement).own_voice

@@ -6,10 +6,8 @@ import sqlalchemy as sa
 
 from passerelle_consent.records import sql
 from passerelle_consent.records.erasure import ACKNOWLEDGE_MS_MAX
+from passerelle_consent.records.expiry import SOON_MS
 from passerelle_consent.records.overrides import REVIEW_WITHIN_MS
-
-SOON_MS = 30 * 86_400_000
-"""Time to ask citizens to renew before a sharing stops."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

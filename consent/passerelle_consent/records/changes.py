@@ -34,7 +34,7 @@ class Asked:
     partitions: int
     by: Actor = Actor.SUBJECT
     guardian: SubjectRef | None = None
-    """Who asks by a token of their own as the subject's guardian: the script checks that this is on record."""
+    """Who asks as the subject's guardian, by a token of their own or at a counter: the script checks the records."""
     if_match: frozenset[str] | None = None
     """Change only a standing of one of these entity tags (RFC 9110 §13.1.1); None: whatever it is."""
     idempotency_key: str | None = None

@@ -1,7 +1,8 @@
 """What ends by time: consents, and the protection of adults with the last guardianship behind it.
 
-The gate denies a consent at that instant; here it is recorded, and the citizen told. A protection that is over gives
-the citizen their voice back (French Civil Code, art. 443).
+Who gave a consent is told before it ends, in time to renew it. The gate denies a consent at that instant; here it is
+recorded, and the citizen told. A protection that is over gives the citizen their voice back (French Civil Code, art.
+443), and tells them so.
 """
 
 import sqlalchemy as sa
@@ -17,6 +18,9 @@ from passerelle_consent.records.transitions import Action
 
 PER_SWEEP_MAX = 100
 """One transaction of some 100 ms. A city whose consents all end on one day is swept in a night."""
+
+SOON_MS = 30 * 86_400_000
+"""How long before its end a citizen is told: time to renew before a sharing stops."""
 
 PRINCIPAL = "consent"
 """Who does it: the service itself."""
@@ -34,6 +38,18 @@ def sweep(conn: sa.Connection, *, book: PolicyBook, now_ms: int, new_id: NewId, 
         asked = _asked(row.ref, agreement.source, now_ms=now_ms, new_id=new_id, partitions=partitions)
         _expire(conn, asked, agreement)
     return len(over)
+
+
+def remind(conn: sa.Connection, *, book: PolicyBook, now_ms: int, new_id: NewId) -> int:
+    """Tell whose consents end soon, once each, some at a time; return how many, 0 when there is no more."""
+    soon = {"now_ms": now_ms, "soon_ms": now_ms + SOON_MS, "early_ms": SOON_MS}
+    ending = conn.execute(sql.ENDING, {**soon, "known": book.ids(), "limit": PER_SWEEP_MAX}).all()
+    for row in ending:
+        agreement = book.agreement(row.agreement, now_ms)
+        about = {"agreement": agreement.ref, "recipient": agreement.recipient}
+        notices.put(conn, new_id(), SubjectRef(row.ref), Code.CONSENT_ENDING, at_ms=now_ms, **about)
+        conn.execute(sql.REMINDED, {"of": row.ref, "on": row.agreement, "now_ms": now_ms})
+    return len(ending)
 
 
 def sweep_protections(conn: sa.Connection, *, now_ms: int, new_id: NewId, partitions: int) -> int:

@@ -12,10 +12,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from passerelle_consent.policy.agreements import Agreement, SubjectClass
-from passerelle_consent.policy.standing import Actor, Protection, Standing
-from passerelle_consent.policy.voice import Guardianship, Relation, Voice, voice_of_guardian, voice_of_subject
-from passerelle_consent.records import problems, sql, standings
+from passerelle_consent.policy.standing import Protection, Standing
+from passerelle_consent.policy.voice import (
+    Guardianship,
+    Relation,
+    Voice,
+    voice_of_guardian,
+    voice_of_guardian_as_a_whole,
+    voice_of_subject,
+    voice_of_subject_as_a_whole,
+)
+from passerelle_consent.records import notices, problems, sql, standings
 from passerelle_consent.records.changes import Asked, Change, record
+from passerelle_consent.records.notices import Code
 from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalEntry, JournalType
@@ -90,10 +99,8 @@ def check(conn: sa.Connection, *, guardian: SubjectRef, ward: SubjectRef, at_ms:
 
 def voice(conn: sa.Connection, asked: Asked, agreement: Agreement, standing: Standing, *, gives: bool) -> Voice:
     """Tell whether whoever asks is heard about this agreement, alone or together. Raises `Problem` when not."""
-    if asked.by is not Actor.GUARDIAN:
+    if asked.guardian is None:
         heard = voice_of_subject(agreement, standing, asked.at_ms, gives=gives)
-    elif asked.guardian is None:
-        heard = _at_the_counter(standing, asked.at_ms, gives=gives)
     else:
         recorded = of_subject(conn, asked.ref)
         own = _office(recorded, asked.guardian, asked.at_ms)
@@ -104,6 +111,17 @@ def voice(conn: sa.Connection, asked: Asked, agreement: Agreement, standing: Sta
     return heard
 
 
+def check_voice(conn: sa.Connection, asked: Asked, standing: Standing) -> None:
+    """Raise `Problem` unless whoever asks is heard about all of the subject's data, no agreement named."""
+    if asked.guardian is None:
+        heard = voice_of_subject_as_a_whole(standing, asked.at_ms)
+    else:
+        own = _office(of_subject(conn, asked.ref), asked.guardian, asked.at_ms)
+        heard = voice_of_guardian_as_a_whole(standing, own.guardianship, asked.at_ms)
+    if not heard.heard:
+        raise Problem(problems.CANNOT_SPEAK, why=heard.value)
+
+
 def _office(recorded: Sequence[Recorded], guardian: SubjectRef, at_ms: int) -> Recorded:
     own = [r for r in recorded if r.guardian == guardian]
     if not own:
@@ -112,13 +130,6 @@ def _office(recorded: Sequence[Recorded], guardian: SubjectRef, at_ms: int) -> R
     if not valid:
         raise Problem(problems.GUARDIANSHIP_OVER)
     return valid[0]
-
-
-def _at_the_counter(standing: Standing, now_ms: int, *, gives: bool) -> Voice:
-    """A clerk saw the guardian's papers. That takes away; to give, a guardian signs in."""
-    if gives or standing.class_at(now_ms) is SubjectClass.ADULT:
-        return Voice.SUBJECT_SPEAKS
-    return Voice.ALONE
 
 
 def appoint(conn: sa.Connection, asked: Asked, appointment: Appointment) -> Change:
@@ -173,9 +184,10 @@ def dismiss(conn: sa.Connection, asked: Asked, guardianship: bytes) -> Change:
 
 
 def lapse(conn: sa.Connection, asked: Asked) -> Change:
-    """Record that a guardianship's term has ended the protection, or left a weaker one."""
-    before = standings.load(conn, asked.ref, asked.at_ms)
-    return _recorded(conn, asked, _protected(conn, asked, before), GUARDIAN, "ended")
+    """Record that a guardianship's term has ended the protection, or left a weaker one, and tell the citizen."""
+    after = _protected(conn, asked, standings.load(conn, asked.ref, asked.at_ms))
+    notices.leave(conn, asked, Code.PROTECTION_OVER if after.protection is None else Code.PROTECTION_EASED)
+    return _recorded(conn, asked, after, GUARDIAN, "ended")
 
 
 def recorder_of(conn: sa.Connection, ref: SubjectRef) -> str:

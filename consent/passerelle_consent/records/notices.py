@@ -26,7 +26,11 @@ class Code(StrEnum):
     OBJECTION_UPHELD = "objection-upheld"
     OBJECTION_RESUMED = "objection-resumed"
     RESTRICTION_TO_BE_LIFTED = "restriction-to-be-lifted"
+    OBJECTION_MOOT = "objection-moot"
+    CONSENT_ENDING = "consent-ending"
     CONSENT_EXPIRED = "consent-expired"
+    PROTECTION_OVER = "protection-over"
+    PROTECTION_EASED = "protection-eased"
 
 
 WORDS: Mapping[Code, Text] = {
@@ -76,6 +80,42 @@ WORDS: Mapping[Code, Text] = {
         ),
         en="The restriction that you had obtained will be lifted in seven days. If you disagree, answer before then.",
     ),
+    Code.OBJECTION_MOOT: Text(
+        fr=(
+            "Vous vous étiez opposé à ce que le service {recipient} reçoive ces informations. La convention a changé "
+            "et repose sur une autre base : votre opposition n'attend plus de réponse. Le registre public dit ce qui "
+            "vaut désormais, avec votre accord ou parce que la loi l'impose."
+        ),
+        en=(
+            "You had objected to the department {recipient} receiving this information. The agreement has changed and "
+            "rests on another basis: your objection waits for no answer any more. The public register says what holds "
+            "now, with your consent or because the law asks for it."
+        ),
+    ),
+    Code.CONSENT_ENDING: Text(
+        fr=(
+            "Votre accord pour le service {recipient} prend fin dans moins de trente jours. Sans renouvellement, "
+            "rien ne sera plus transmis. Vous n'avez rien à faire si cela vous convient."
+        ),
+        en=(
+            "Your consent for the department {recipient} ends in less than thirty days. Unless you renew it, "
+            "nothing more will be shared. You need do nothing if that suits you."
+        ),
+    ),
+    Code.PROTECTION_OVER: Text(
+        fr="La mesure de protection inscrite est arrivée à son terme : vous décidez de nouveau seul de vos données.",
+        en="The protection on record has come to its end: you decide alone about your data again.",
+    ),
+    Code.PROTECTION_EASED: Text(
+        fr=(
+            "La mesure de protection inscrite est arrivée à son terme. Une mesure plus légère demeure : vous êtes "
+            "assisté, et vous décidez de vos données."
+        ),
+        en=(
+            "The protection on record has come to its end. A lighter one remains: you are assisted, and you decide "
+            "about your data."
+        ),
+    ),
     Code.CONSENT_EXPIRED: Text(
         fr=(
             "Votre accord pour le service {recipient} est arrivé à son terme. Rien n'est plus transmis. Vous "
@@ -116,8 +156,22 @@ def leave(
     conn: sa.Connection, asked: Asked, code: Code, *, agreement: str | None = None, recipient: str | None = None
 ) -> None:
     """Leave a notice about what is being done, under the id of its change."""
-    row = {"id": asked.id, "ref": asked.ref, "code": code.value, "agreement": agreement, "recipient": recipient}
-    conn.execute(sql.INSERT_NOTICE, {**row, "at_ms": asked.at_ms})
+    put(conn, asked.id, asked.ref, code, at_ms=asked.at_ms, agreement=agreement, recipient=recipient)
+
+
+def put(
+    conn: sa.Connection,
+    ident: bytes,
+    ref: SubjectRef,
+    code: Code,
+    *,
+    at_ms: int,
+    agreement: str | None = None,
+    recipient: str | None = None,
+) -> None:
+    """Leave a notice about what nobody did."""
+    row = {"id": ident, "ref": ref, "code": code.value, "agreement": agreement, "recipient": recipient}
+    conn.execute(sql.INSERT_NOTICE, {**row, "at_ms": at_ms})
 
 
 def newest(conn: sa.Connection, ref: SubjectRef, *, before: tuple[int, bytes], limit: int) -> list[Notice]:

@@ -1,5 +1,8 @@
 """Objections (GDPR Art. 21) and their answers. The sharing pauses at once; an answer is due within a month.
 
+An objection is moot once the agreement rests on a basis that cannot be objected to, as when a later version asks for
+consent: no answer could follow, so it is closed, and the citizen told.
+
 The answer either upholds the objection, and the sharing is over for this citizen, or names a compelling ground by its
 code and the law behind it (Art. 21(1)), and the sharing goes on. An answered objection is not answered again; a sharing
 that goes on can be objected to again.
@@ -17,13 +20,19 @@ from passerelle_consent.policy.standing import Actor, Stance
 from passerelle_consent.records import notices, problems, sql, standings
 from passerelle_consent.records.changes import Asked, Change, record
 from passerelle_consent.records.notices import Code
-from passerelle_consent.records.ports import SubjectRef
+from passerelle_consent.records.policy_book import PolicyBook
+from passerelle_consent.records.ports import NewId, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.transitions import Action, IllegalTransition, follow, like
 from passerelle_consent.wire import JournalEntry, JournalType
 
 ANSWER_WITHIN = "P1M"
 """GDPR Art. 12(3)."""
+
+
+MOOT = "moot"
+CLOSED_PER_SWEEP_MAX = 100
+"""One transaction of some 50 ms."""
 
 
 class Finding(StrEnum):
@@ -46,6 +55,7 @@ class Objection:
     made_ms: int
     due_ms: int
     outcome: str | None
+    """A `Finding`, or `MOOT`."""
     ground: str | None
     law: str | None
     answered_ms: int | None
@@ -133,6 +143,43 @@ def answer(
     recorded = {"kind": action.value, "agreement": agreement.ref, "state": stance.state.value, "notice": None}
     about = {**recorded, "recipient": agreement.recipient, "by": Actor.OFFICER.value}
     return record(conn, asked, after, entry, fenced=False, said=about)
+
+
+def close_moot(conn: sa.Connection, *, book: PolicyBook, now_ms: int, new_id: NewId, partitions: int) -> int:
+    """Close what needs no answer any more, some at a time; return how many, 0 when there is no more."""
+    moot = {ref: found for ref in conn.scalars(sql.OBJECTED) if (found := _moot(book, ref, now_ms)) is not None}
+    if not moot:
+        return 0
+    closing = conn.execute(sql.OPEN_OBJECTIONS, {"agreements": list(moot), "limit": CLOSED_PER_SWEEP_MAX}).all()
+    for row in closing:
+        _close(conn, Objection.of(row), moot[row.agreement], now_ms=now_ms, ident=new_id(), partitions=partitions)
+    return len(closing)
+
+
+def _moot(book: PolicyBook, ref: str, now_ms: int) -> Agreement | None:
+    """Return the version in force, if it is one that nobody can object to."""
+    current = book.find(ref.partition("@")[0], now_ms)
+    return None if current is None or current.basis.can_be_objected else current
+
+
+def _close(
+    conn: sa.Connection, objection: Objection, current: Agreement, *, now_ms: int, ident: bytes, partitions: int
+) -> None:
+    said = {"outcome": MOOT, "ground": None, "law": None, "answered_ms": now_ms}
+    conn.execute(sql.ANSWER_OBJECTION, {"of": objection.id, **said})
+    about = {"agreement": current.ref, "recipient": current.recipient}
+    notices.put(conn, ident, objection.ref, Code.OBJECTION_MOOT, at_ms=now_ms, **about)
+    entry = JournalEntry(
+        id=ident,
+        type=JournalType.ANSWERED,
+        at_ms=now_ms,
+        subject=objection.ref,
+        agreements=(current.ref,),
+        recipient=current.recipient,
+        department=objection.department,
+        regarding=objection.id,
+    )
+    standings.tell(conn, [standings.journal_row(entry, partitions)])
 
 
 def _stance(held: Stance, agreement: Agreement, action: Action, asked: Asked) -> Stance:

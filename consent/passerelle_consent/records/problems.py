@@ -88,6 +88,9 @@ GUARDIANSHIP_OVER = ProblemType(
 )
 CANNOT_SPEAK = ProblemType(slug="cannot-speak", status=403, title="By the law it is for somebody else to say this.")
 NOT_THE_SOURCE = ProblemType(slug="not-the-source", status=403, title="This is for the agreement's source to do.")
+NOT_A_REGISTRAR = ProblemType(
+    slug="not-a-registrar", status=403, title="Guardians are recorded by the departments that the city names for it."
+)
 OWN_OVERRIDE = ProblemType(slug="own-override", status=403, title="An override is reviewed by another officer.")
 NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
 DEPARTMENT_NEEDED = ProblemType(
@@ -185,6 +188,9 @@ GROUND_NEEDED = ProblemType(
     slug="ground-needed", status=422, title="To resume takes a compelling ground and its law; to uphold takes neither."
 )
 BODY_TOO_LARGE = ProblemType(slug="body-too-large", status=413, title="The body is too large.")
+GUARDIAN_NEEDED = ProblemType(
+    slug="guardian-needed", status=422, title="Name the guardian who stands at the counter, and only then."
+)
 SPEAKER = ProblemType(slug="speaker-is-known", status=422, title="The token says who speaks: leave it out.")
 KEY_REUSED = ProblemType(
     slug="idempotency-key-reused", status=422, title="This Idempotency-Key was used for another request."

@@ -1,7 +1,8 @@
 """Restriction of processing (GDPR Art. 18): nothing is shared but under a later consent, or for vital interests.
 
-The citizen lifts their own restriction at once. The city lifts one only after it has told the citizen (Art. 18(3)), so
-an officer announces the lifting first.
+Any subject may restrict, and any guardian of record for them: that only takes away. To lift is to give, so it takes the
+voice that gives. The city lifts a restriction only after it has told the citizen (Art. 18(3)), so an officer announces
+the lifting first.
 """
 
 from dataclasses import replace
@@ -61,7 +62,9 @@ def lift(conn: sa.Connection, asked: Asked) -> Change:
     before = _standing(conn, asked)
     if before.restricted_since_ms is None:
         raise Problem(problems.NOT_RESTRICTED)
-    if asked.by is Actor.OFFICER:
+    if asked.by is not Actor.OFFICER:
+        guardians.check_voice(conn, asked, before)
+    else:
         lifting_ms = conn.scalar(sql.LIFTING, {"ref": asked.ref})
         if lifting_ms is None or asked.at_ms < lifting_ms:
             raise Problem(problems.LIFTING_NOT_ANNOUNCED)

@@ -27,6 +27,7 @@ from passerelle_consent.records import (
     fence,
     guardians,
     links,
+    objections,
     policy_book,
     problems,
     sql,
@@ -97,6 +98,8 @@ class Parts:
     controller: Controller
     seal: Seal
     receipt_keys: KeySet
+    registrars: frozenset[str] = frozenset()
+    """Departments whose officers record guardians and emancipations. Without any, nobody does."""
     patience_s: float = PATIENCE_S
     on_broken: Callable[[BaseException], None] = lambda _: None
     """Called when a background task ended by a fault that only a new process mends."""
@@ -155,6 +158,11 @@ class Records:
     def receipt_keys(self) -> KeySet:
         """The public keys of all receipts that the city ever signed."""
         return self._parts.receipt_keys
+
+    @property
+    def registrars(self) -> frozenset[str]:
+        """Departments whose officers record guardians and emancipations."""
+        return self._parts.registrars
 
     @property
     def partitions(self) -> int:
@@ -362,14 +370,16 @@ class Records:
         p = self._parts
         roll = partial(erasure.roll, every_ms=ROLL_MS, partitions=p.partitions)
         expire = partial(expiry.sweep, book=self._book, new_id=p.new_id, partitions=p.partitions)
+        remind = partial(expiry.remind, book=self._book, new_id=p.new_id)
         lapse = partial(expiry.sweep_protections, new_id=p.new_id, partitions=p.partitions)
+        close = partial(objections.close_moot, book=self._book, new_id=p.new_id, partitions=p.partitions)
         while True:
             self._chores_due.clear()
             now_ms = p.clock()
             try:
                 await p.store.write(partial(changes.forget_keys, before_ms=now_ms - REMEMBER_KEYS_MS))
                 await p.store.write(partial(consultations.close_due, now_ms=now_ms))
-                for sweep in (expire, lapse):
+                for sweep in (expire, remind, lapse, close):
                     while await p.store.write(partial(sweep, now_ms=now_ms)):
                         self._relay.wake()
                 if await p.store.write(partial(roll, now_ms=now_ms)):

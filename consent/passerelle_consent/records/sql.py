@@ -55,6 +55,7 @@ stances = sa.Table(
     sa.Column("at_ms", _MS, nullable=False),
     sa.Column("until_ms", _MS),
     sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reminded_ms", _MS),  # when the subject was told that it ends; None of what was said anew
 )
 sa.Index(
     "stances_by_end",
@@ -277,7 +278,7 @@ REVISE = sa.update(subjects).where(subjects.c.ref == sa.bindparam("of")).values(
 UPDATE_STANCE = (
     sa.update(stances)
     .where(stances.c.ref == sa.bindparam("of"), stances.c.agreement == sa.bindparam("on"))
-    .values({c: sa.bindparam(c) for c in ("state", "notice", "at_ms", "until_ms", "by")})
+    .values({c: sa.bindparam(c) for c in ("state", "notice", "at_ms", "until_ms", "by", "reminded_ms")})
 )
 INSERT_STANCE = sa.insert(stances)
 REVISE_PERSON = (
@@ -294,6 +295,26 @@ EXPIRED: sa.Select[Any] = (
     )
     .order_by(stances.c.until_ms)
     .limit(sa.bindparam("limit"))
+)
+
+ENDING: sa.Select[Any] = (
+    sa.select(stances.c.ref, stances.c.agreement)
+    .where(
+        stances.c.state.in_(("given", "renewed")),
+        stances.c.until_ms > sa.bindparam("now_ms", type_=_MS),
+        stances.c.until_ms <= sa.bindparam("soon_ms", type_=_MS),
+        # One that was given for no longer than the reminder is early needs none.
+        stances.c.until_ms - stances.c.at_ms > sa.bindparam("early_ms", type_=_MS),
+        stances.c.reminded_ms.is_(None),
+        stances.c.agreement.in_(sa.bindparam("known", expanding=True)),
+    )
+    .order_by(stances.c.until_ms)
+    .limit(sa.bindparam("limit"))
+)
+REMINDED = (
+    sa.update(stances)
+    .where(stances.c.ref == sa.bindparam("of"), stances.c.agreement == sa.bindparam("on"))
+    .values(reminded_ms=sa.bindparam("now_ms"))
 )
 
 # --- guardians -------------------------------------------------------------------------------------------------------
@@ -380,6 +401,13 @@ UNANSWERED: sa.Select[Any] = (
         objections.c.answered_ms.is_(None),
         sa.tuple_(objections.c.due_ms, objections.c.id) > sa.tuple_(sa.bindparam("due_ms"), sa.bindparam("id")),
     )
+    .order_by(objections.c.due_ms, objections.c.id)
+    .limit(sa.bindparam("limit"))
+)
+OBJECTED: sa.Select[Any] = sa.select(objections.c.agreement).where(objections.c.answered_ms.is_(None)).distinct()
+OPEN_OBJECTIONS: sa.Select[Any] = (
+    sa.select(objections)
+    .where(objections.c.answered_ms.is_(None), objections.c.agreement.in_(sa.bindparam("agreements", expanding=True)))
     .order_by(objections.c.due_ms, objections.c.id)
     .limit(sa.bindparam("limit"))
 )

@@ -63,6 +63,7 @@ def save_stance(conn: sa.Connection, ref: SubjectRef, before: Standing, stance: 
         "at_ms": stance.at_ms,
         "until_ms": stance.until_ms,
         "by": stance.by.value,
+        "reminded_ms": None,
     }
     if stance.agreement in before.stances:
         conn.execute(sql.UPDATE_STANCE, {"of": ref, "on": stance.agreement, **said})

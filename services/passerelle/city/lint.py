@@ -34,6 +34,7 @@ def checked(manifest: Manifest) -> PolicyBundle:
     problems += _unknown_owners(manifest, catalogue or ())
     problems += _unknown_recipients(manifest, [document for document, _ in flows])
     problems += _unknown_parties(manifest, agreements)
+    problems += _other_parties(agreements)
     problems += attempt(lambda: list(problems_of_lock(manifest.agreements, agreements))) or []
     if catalogue is not None:
         problems += erasure.problems(manifest, catalogue)
@@ -94,6 +95,17 @@ def _unknown_parties(manifest: Manifest, agreements: list[tuple[Document, Agreem
             name = getattr(agreement, role)
             if name not in manifest.department_ids:
                 yield _unknown(manifest, document, role, name)
+
+
+def _other_parties(agreements: list[tuple[Document, Agreement]]) -> Iterator[str]:
+    """What was said about an agreement, or opened under it, outlives its versions: so they have the same parties."""
+    first: dict[str, Agreement] = {}
+    for document, agreement in sorted(agreements, key=lambda read: read[1].version):
+        known = first.setdefault(agreement.id, agreement)
+        for role in ("source", "recipient"):
+            if getattr(agreement, role) != getattr(known, role):
+                what = f"{known.ref} has {getattr(known, role)}: another {role} is another agreement"
+                yield document.problem((role,), what)
 
 
 def _unknown(manifest: Manifest, document: Document, field: str, name: str) -> str:

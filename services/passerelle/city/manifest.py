@@ -145,6 +145,7 @@ class _File(_Section):
     partitions: int = Field(default=12, ge=1, le=PARTITIONS_MAX)
     directories: _Directories
     departments: tuple[Department, ...] = Field(min_length=1)
+    registrars: frozenset[Slug] = frozenset()
     agents: tuple[AgentsApp, ...] = ()
     observer: bool = False
     retention: Retentions = Retentions()
@@ -166,6 +167,8 @@ class Manifest:
     flows: Path
     agreements: Path
     departments: tuple[Department, ...]
+    registrars: frozenset[str]
+    """Departments whose officers record guardians and emancipations, on a civil record or a judgment."""
     agents: tuple[AgentsApp, ...]
     observer: bool
     """Whether a principal exists that reads everything and counts: in a demonstration, and nowhere else."""
@@ -246,6 +249,8 @@ def _problems(document: Document, file: _File) -> Iterator[str]:
     for i, department in enumerate(file.departments):
         if department.id in RESERVED:
             yield document.problem(("departments", i, "id"), f"{department.id} is a principal of the bus itself")
+    for name in sorted(file.registrars - {d.id for d in file.departments}):
+        yield document.problem(("registrars",), f"{name} is not a department")
     if file.identity.jwks_uri and file.identity.jwks_file:
         yield document.problem(("identity", "jwks_file"), "jwks_uri says it already: one of them")
     for name, folder in file.directories:

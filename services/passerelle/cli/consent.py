@@ -249,6 +249,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,
         partitions=manifest.partitions,
+        registrars=manifest.registrars,
         controller=manifest.data_controller(),
         seal=seal,
         receipt_keys=keep(seal, home.receipt_keys),

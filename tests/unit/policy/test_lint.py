@@ -46,6 +46,16 @@ def line_of(path, text):
     return 1 + next(i for i, line in enumerate(path.read_text().splitlines()) if text in line)
 
 
+def test_a_version_keeps_the_parties_of_those_before_it(city):
+    later = city / AGREEMENTS / "civil-registry/move-tax.v2.yaml"
+    later.write_text((city / TAX).read_text())
+    change(later, "version: 1", "version: 2")
+    change(later, "recipient: tax", "recipient: schools")
+    relock(city)
+    (problem,) = problems(city)
+    assert problem.endswith(":4: recipient: move-tax@1 has tax: another recipient is another agreement")
+
+
 def relock(city):
     """As if it had always been so: the digests are not what these tests are about."""
     (city / AGREEMENTS / LOCK).unlink()

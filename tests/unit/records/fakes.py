@@ -295,6 +295,7 @@ class City:
                 partitions=PARTITIONS,
                 controller=CONTROLLER,
                 seal=SEAL,
+                registrars=frozenset({"citizen-desk", "civil-registry"}),
                 receipt_keys=self.receipt_keys,
                 patience_s=self.patience_s,
                 on_broken=self.broken.append,

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from passerelle_consent.policy.standing import Protection, State
+from passerelle_consent.policy.standing import Actor, Protection, State
 from passerelle_consent.records import expiry, objections, sql
 from passerelle_consent.records.changes import Asked
 from passerelle_consent.records.objections import Finding
+from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.wire import JournalType
 from unit.records.fakes import AGREEMENTS, City, agreement, citizen, identity, until
@@ -36,6 +37,7 @@ async def city(store_url):
         of_minors("both", guardians="both"),
         of_minors("own-voice", own_voice={"age": 15, "law": "Loi n° 78-17, article 45"}),
         of_minors("a-year", valid_for="P1Y"),
+        of_minors("a-month", valid_for="P30D"),
         agreement("frail-to-police", basis="6-1-d", recipient="police"),
         agreement("frail-once", basis="6-1-d", recipient="emergency", until=date(2026, 2, 1)),
     ]
@@ -69,7 +71,8 @@ def slug(answer):
 
 
 async def swept(city, sweep, **more):
-    more = {"new_id": city.records._parts.new_id, "now_ms": city.clock.now_ms, "partitions": 4, **more}
+    told = {} if sweep is expiry.remind else {"partitions": 4}  # a reminder is no change
+    more = {"new_id": city.records._parts.new_id, "now_ms": city.clock.now_ms, **told, **more}
     done = await city.store.write(partial(sweep, **more))
     city.records._relay.wake()
     return done
@@ -208,6 +211,7 @@ async def test_a_protection_ends_with_the_term_of_its_guardianship(city):
         assert await swept(city, expiry.sweep_protections) == 1
         assert await swept(city, expiry.sweep_protections) == 0
         await until(lambda left=left: standing_of(city, adult).protection is left)
+    assert await notices_of(city, adult) == ["protection-over", "protection-eased"]
 
 
 async def test_a_protected_adult_whose_tutor_was_erased_stays_protected(city):
@@ -216,6 +220,44 @@ async def test_a_protected_adult_whose_tutor_was_erased_stays_protected(city):
     await city.store.write(lambda conn: conn.execute(sa.delete(sql.guardianships)))
     assert await swept(city, expiry.sweep_protections) == 0
     assert standing_of(city, adult).protection is Protection.REPRESENTATION
+
+
+@pytest.mark.parametrize("department", ["tax", "emergency"])
+async def test_only_the_departments_that_the_city_names_record_who_speaks_for_whom(city, department):
+    ward, parent = await city.link("Petit", "Mère")
+    before = list(city.broker.records)
+    officer = {"scope": "officer", "department": department}
+    own = [city.register.pseudonyms(department, [city.ref(p)])[0].hex() for p in (ward, parent)]
+    said = {"guardian": own[1], "relation": "tutor", "evidence": "TJ-1", "valid_from": "2026-01-01T00:00:00Z"}
+    asked = {"guardians": said, f"guardians/{'0' * 32}/end": {"evidence": "TJ-1"}, "emancipation": {"evidence": "TJ-1"}}
+    for path, body in asked.items():
+        refused = await city.call("POST", f"/v1/subjects/{own[0]}/{path}", body, officer)
+        assert (refused.status_code, slug(refused)) == (403, "not-a-registrar")
+    assert city.broker.records == before
+
+
+async def test_where_the_city_names_nobody_nobody_records_a_guardian(city):
+    city.records._parts = replace(city.records._parts, registrars=frozenset())
+    ward, parent = await city.link("Petit", "Mère")
+    assert slug(await appoint(city, ward, parent, "tutor")) == "not-a-registrar"
+
+
+async def test_a_guardian_at_the_counter_is_named_and_on_record(city):
+    kid, mother, _ = await family(city)
+    (stranger,) = await city.link("Voisin")
+    given = await city.say("give", kid, "alone", token=guardian(mother))
+    assert given.status_code == 200
+    refused = {
+        "guardian-needed": [{"by": "guardian"}, {"by": "subject", "guardian": mother}, {"guardian": mother}],
+        "not-guardian": [{"by": "guardian", "guardian": stranger}],
+        "cannot-speak": [{"by": "subject"}, {}],
+    }
+    for problem, bodies in refused.items():
+        for body in bodies:
+            assert slug(await city.say("withdraw", kid, "alone", token="desk", **body)) == problem, body
+    ended = await city.say("withdraw", kid, "alone", token="desk", by="guardian", guardian=mother)
+    assert (ended.status_code, ended.json()["state"]) == (200, "withdrawn")
+    assert standing_of(city, kid).stances["alone"].by is Actor.GUARDIAN
 
 
 async def test_guardians_and_wards_are_shown_to_those_concerned(city):
@@ -341,6 +383,22 @@ async def test_an_objection_that_no_longer_stands_is_not_answered_and_nothing_is
     assert still == shown
 
 
+async def test_an_objection_is_closed_once_the_agreement_rests_on_consent(city):
+    pseudonym, shown = await objected(city)
+    assert await swept(city, objections.close_moot, book=city.records.book) == 0
+    later = agreement("moves-to-cleanliness", recipient="cleanliness", version=2)
+    book = PolicyBook([*city.agreements, later])
+    assert await swept(city, objections.close_moot, book=book) == 1
+    assert await swept(city, objections.close_moot, book=book) == 0
+    assert (await city.call("GET", "/v1/objections", None, SOURCE)).json()["objections"] == []
+    due = (await city.call("GET", "/v1/operations/attention", None, "operator")).json()
+    assert due["answers_open"] == 0
+    (notice,) = (await city.call("GET", "/v1/subjects/me/notices", None, citizen(pseudonym))).json()["notices"]
+    assert (notice["code"], notice["agreement"]) == ("objection-moot", "moves-to-cleanliness@2")
+    await until(lambda: city.broker.journal()[-1].regarding == bytes.fromhex(shown["id"]))
+    assert standing_of(city, pseudonym).stances["moves-to-cleanliness"].state is State.OBJECTED  # nothing is given
+
+
 async def test_another_department_does_not_answer(city):
     _, shown = await objected(city)
     refused = await answer(city, shown, {"outcome": "upheld"}, {"scope": "officer", "department": "tax"})
@@ -358,6 +416,26 @@ async def test_a_restriction_is_fenced_and_lifted_by_the_citizen_at_once(city):
     assert (await city.call("POST", f"{path}/lifting", {}, citizen(pseudonym))).status_code == 200
     assert standing_of(city, pseudonym).restricted_since_ms is None
     assert slug(await city.call("POST", f"{path}/lifting", {}, citizen(pseudonym))) == "not-restricted"
+
+
+async def test_only_who_may_give_lifts_a_restriction(city):
+    adult, tutor, curator = await city.link("Majeur", "Tuteur", "Curateur")
+    await appoint(city, adult, tutor, "tutor")
+    await appoint(city, adult, curator, "curator")
+    path = f"/v1/subjects/{adult}/restriction"
+    assert (await city.call("POST", path, {"ground": "18-1-a"}, citizen(adult))).status_code == 200
+    for who, why in ((citizen(adult), "guardian-speaks"), (guardian(curator), "wrong-relation")):
+        refused = await city.call("POST", f"{path}/lifting", {}, who)
+        assert (slug(refused), refused.json()["why"]) == ("cannot-speak", why)
+    assert (await city.call("POST", f"{path}/lifting", {}, guardian(tutor))).status_code == 200
+
+
+async def test_a_childs_restriction_is_lifted_by_a_parent_and_not_by_the_child(city):
+    kid, mother, _ = await family(city)
+    path = f"/v1/subjects/{kid}/restriction"
+    assert (await city.call("POST", path, {"ground": "18-1-a"}, citizen(kid))).status_code == 200
+    assert slug(await city.call("POST", f"{path}/lifting", {}, citizen(kid))) == "cannot-speak"
+    assert (await city.call("POST", f"{path}/lifting", {}, guardian(mother))).status_code == 200
 
 
 async def test_the_city_lifts_a_restriction_only_after_it_has_told_the_citizen(city):
@@ -478,6 +556,30 @@ async def test_a_consent_that_soon_ends_is_counted_until_it_is_renewed(city):
     assert await ending() == 1
     assert (await city.say("give", pseudonym, "a-year")).json()["state"] == "renewed"
     assert await ending() == 0
+
+
+async def notices_of(city, pseudonym):
+    return [
+        n["code"]
+        for n in (await city.call("GET", f"/v1/subjects/{pseudonym}/notices", None, citizen(pseudonym))).json()[
+            "notices"
+        ]
+    ]
+
+
+async def test_a_citizen_is_told_once_that_a_consent_ends_soon_and_again_after_a_renewal(city):
+    (pseudonym,) = await city.link("Durand")
+    for agreement_id in ("a-year", "a-month"):
+        await city.say("give", pseudonym, agreement_id)
+    told = []
+    for days in (300, 40, 5):
+        city.clock.now_ms += days * DAY_MS
+        told.append(await swept(city, expiry.remind, book=city.records.book))
+    assert told == [0, 1, 0]
+    assert await notices_of(city, pseudonym) == ["consent-ending"]
+    await city.say("give", pseudonym, "a-year")
+    city.clock.now_ms += 340 * DAY_MS
+    assert await swept(city, expiry.remind, book=city.records.book) == 1
 
 
 async def test_an_expired_consent_that_nobody_has_swept_is_no_renewal(city):

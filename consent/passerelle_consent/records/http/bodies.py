@@ -77,24 +77,30 @@ class LinkIn(In, **example({"identities": [_SOMEBODY]})):
     identities: list[IdentityIn] = Field(min_length=1, max_length=IDENTITIES_MAX)
 
 
-class EndIn(In, **example({"by": "guardian"})):
-    """Who stands at the counter; a citizen's token says it itself. To end a sharing needs no notice."""
+class AtTheCounter(In):
+    """Who stands at an office's counter; a citizen's token says it itself.
+
+    A guardian is named, by the office's own pseudonym: what is said counts only if the guardianship is on record.
+    """
 
     by: Literal["subject", "guardian"] | None = None
+    guardian: Hex16 | None = None
+
+
+class EndIn(AtTheCounter, **example({"by": "guardian", "guardian": "5c0f3a9e7b1d4286a0e4c97f1b62d83a"})):
+    """To end a sharing needs no notice."""
+
     notice: NoticeVersion | None = None
 
 
-class SayIn(In, **example({"notice": 1})):
-    """Who stands at the counter, and on which notice: the version that was shown."""
+class SayIn(AtTheCounter, **example({"notice": 1})):
+    """On which notice: the version that was shown."""
 
-    by: Literal["subject", "guardian"] | None = None
     notice: NoticeVersion
 
 
-class EraseIn(In, **example({"by": "subject"})):
-    """Who stands at an officer's counter; a citizen's token says it itself."""
-
-    by: Literal["subject", "guardian"] | None = None
+class EraseIn(AtTheCounter, **example({"by": "subject"})):
+    """Nothing more is to be said."""
 
 
 class OfficeIn(In, **example({})):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from passerelle_consent.records import problems
 from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.http.access import insufficient
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut
+from passerelle_consent.records.http.bodies import AtTheCounter, ChangeOut
 from passerelle_consent.records.ports import Principal, Pseudonym, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.reading import Reading
@@ -158,25 +158,34 @@ class Call:
     idempotency_key: str | None
     if_match: frozenset[str] | None = None
 
-    def asked(self, what: str, body: BaseModel, *, by: str | None = None) -> Asked:
+    def asked(self, what: str, body: BaseModel) -> Asked:
         """Give it an id. ``what`` and the body tell a repeat from another use of the key. Raises `Problem`.
 
-        ``by``: who stood at the counter, as the body says; a citizen's own token says it itself.
+        The body says who stood at a counter; a citizen's own token says it itself.
         """
         principal = principal_of(self.request)
-        if by is not None and principal.personal:
-            raise Problem(problems.SPEAKER)
+        subject = self._at_the_counter(body) if isinstance(body, AtTheCounter) else self.subject
         repeated = f"{what}\n{self.subject.ref.hex()}\n{body.model_dump_json()}".encode()
         return records_of(self.request).new_asked(
             self.subject.ref,
             department_of(self.request),
             principal.name,
-            by=self.subject.by if by is None else Actor(by),
-            guardian=self.subject.guardian,
+            by=subject.by,
+            guardian=subject.guardian,
             if_match=self.if_match,
             idempotency_key=self.idempotency_key,
             request=hashlib.sha256(repeated).digest(),
         )
+
+    def _at_the_counter(self, body: AtTheCounter) -> Subject:
+        if body.by is None and body.guardian is None:
+            return self.subject
+        if principal_of(self.request).personal:
+            raise Problem(problems.SPEAKER)
+        if (body.by == "guardian") is (body.guardian is None):
+            raise Problem(problems.GUARDIAN_NEEDED)
+        guardian = None if body.guardian is None else _ref(self.request, bytes.fromhex(body.guardian))
+        return replace(self.subject, by=Actor(body.by or "subject"), guardian=guardian)
 
     def answer(self, change: Change, standing: Standing | None = None) -> ChangeOut:
         """Return the body: 200 when the change is in effect, else 202 and where to look (DESIGN §7)."""

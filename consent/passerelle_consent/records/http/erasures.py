@@ -77,11 +77,11 @@ class ErasureNoticesOut(BaseModel):
 
 
 @router.post("/v1/subjects/{pseudonym}/erasure")
-@refuses(problems.SPEAKER)
+@refuses(problems.SPEAKER, problems.GUARDIAN_NEEDED)
 async def erase(call: Annotated[Call, Depends(called)], body: EraseIn) -> ErasureOut:
     """Erase a subject. 200 once the gate has forgotten it and every recipient's inbox says so; 202 until then."""
     records = records_of(call.request)
-    asked = call.asked("erasure", body, by=body.by)
+    asked = call.asked("erasure", body)
     script = partial(erasure.erase, asked=asked, book=records.book, departments=records.register.departments)
     change = await records.change(asked, script)
     told = await records.read(partial(erasure.told, erasure=change.id))

@@ -22,6 +22,7 @@ from passerelle_consent.records.http.calls import (
     subject_of,
 )
 from passerelle_consent.records.ports import Pseudonym
+from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.words import What
 
 router = APIRouter(route_class=GuardedRoute)
@@ -108,7 +109,17 @@ class WardsOut(BaseModel):
     wards: list[WardOut]
 
 
-@router.post("/v1/subjects/{pseudonym}/guardians")
+@refuses(problems.NOT_A_REGISTRAR)
+async def registering(request: Request) -> None:
+    """Let in officers who may say who speaks for whom: a dependency. Raises `Problem`."""
+    if department_of(request) not in records_of(request).registrars:
+        raise Problem(problems.NOT_A_REGISTRAR)
+
+
+_registrars = [Depends(registering)]
+
+
+@router.post("/v1/subjects/{pseudonym}/guardians", dependencies=_registrars)
 @refuses(
     problems.OWN_GUARDIAN,
     problems.UNKNOWN_GUARDIAN,
@@ -132,7 +143,7 @@ async def appoint(call: Annotated[Call, Depends(called)], body: GuardianIn) -> C
     return call.answer(await records.change(asked, script))
 
 
-@router.post("/v1/subjects/{pseudonym}/guardians/{guardianship}/end")
+@router.post("/v1/subjects/{pseudonym}/guardians/{guardianship}/end", dependencies=_registrars)
 @refuses(problems.UNKNOWN_GUARDIANSHIP, problems.GUARDIANSHIP_OVER)
 async def dismiss(
     call: Annotated[Call, Depends(called)], guardianship: Annotated[Hex16, Path()], body: EvidenceIn
@@ -143,7 +154,7 @@ async def dismiss(
     return call.answer(await records_of(call.request).change(asked, script))
 
 
-@router.post("/v1/subjects/{pseudonym}/emancipation")
+@router.post("/v1/subjects/{pseudonym}/emancipation", dependencies=_registrars)
 @refuses(problems.NO_MINOR)
 async def emancipate(call: Annotated[Call, Depends(called)], body: EvidenceIn) -> ChangeOut:
     """End a minority before the eighteenth birthday."""

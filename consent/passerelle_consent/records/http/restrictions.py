@@ -33,7 +33,7 @@ class AnnouncedOut(BaseModel):
 
 
 @router.post("/v1/subjects/{pseudonym}/restriction")
-@refuses(problems.RESTRICTED_ALREADY, problems.SPEAKER)
+@refuses(problems.RESTRICTED_ALREADY)
 async def restrict(call: Annotated[Call, Depends(called)], body: RestrictIn) -> ChangeOut:
     """Restrict. 200 once nothing but what Art. 18(2) leaves can be delivered any more; 202 until then."""
     asked = call.asked("restrict", body)
@@ -52,7 +52,7 @@ async def announce(call: Annotated[Call, Depends(called)], body: NothingIn) -> A
 
 
 @router.post("/v1/subjects/{pseudonym}/restriction/lifting")
-@refuses(problems.NOT_RESTRICTED, problems.LIFTING_NOT_ANNOUNCED)
+@refuses(problems.NOT_RESTRICTED, problems.LIFTING_NOT_ANNOUNCED, problems.CANNOT_SPEAK)
 async def lift(call: Annotated[Call, Depends(called)], body: NothingIn) -> ChangeOut:
     """Lift: the citizen at once, an officer seven days after the announcement."""
     asked = call.asked("lift", body)

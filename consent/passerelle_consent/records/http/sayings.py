@@ -25,6 +25,9 @@ _says = refuses(
     problems.CANNOT_SPEAK,
     problems.NOT_THE_SOURCE,
     problems.SPEAKER,
+    problems.GUARDIAN_NEEDED,
+    problems.NOT_GUARDIAN,
+    problems.GUARDIANSHIP_OVER,
 )
 
 
@@ -86,8 +89,8 @@ async def object_(call: Annotated[Call, Depends(called)], agreement: AgreementPa
 
 async def _say(call: Call, agreement_id: str, action: Action, body: SayIn | EndIn | OfficeIn) -> ChangeOut:
     records = records_of(call.request)
-    notice, by = (None, None) if isinstance(body, OfficeIn) else (body.notice, body.by)
-    asked = call.asked(f"{action} {agreement_id}", body, by=by)
+    notice = None if isinstance(body, OfficeIn) else body.notice
+    asked = call.asked(f"{action} {agreement_id}", body)
 
     def script(conn: sa.Connection) -> Change:
         agreement = records.book.agreement(agreement_id, asked.at_ms)

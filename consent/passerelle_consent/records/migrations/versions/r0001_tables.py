@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("at_ms", _MS, nullable=False),
         sa.Column("until_ms", _MS),
         sa.Column("by", sa.Text, nullable=False),
+        sa.Column("reminded_ms", _MS),
     )
     op.create_index(
         "stances_by_end",
