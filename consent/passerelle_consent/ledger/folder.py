@@ -6,7 +6,7 @@ from pathlib import Path
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.published import Absent, PublishedLog
+from passerelle_consent.ledger.published import CHECKPOINT, Absent, PublishedLog
 
 
 class LogFolder(PublishedLog):
@@ -34,6 +34,13 @@ class LogFolder(PublishedLog):
         if not self.path.is_dir():
             raise Unclear("no such folder", where=self.where, hint="name the folder that holds the checkpoint")
         return super().checkpoint(verifier)
+
+    def published_s(self) -> float | None:
+        """When the checkpoint's file was last written, or touched by an integrator that had nothing to add."""
+        try:
+            return (self.path / CHECKPOINT).stat().st_mtime
+        except OSError:
+            return None
 
     def names(self) -> Iterator[str]:
         """Yield the relative path of every file."""

@@ -244,7 +244,7 @@ class Integrator:
             db.put_positions(self._decisions.topic, self._decisions.positions)
             db.put_positions(self._journal.topic, waiting.resume_at(self._journal.positions))
         self._renewed_ms, self._size = signed_ms, size
-        self._unpublished |= bool(drafts)
+        self._unpublished = True  # with nothing new, too: that the log is alive is told by its checkpoint's time
         return size, len(before) + len(after)
 
     def _append(self, db: Writer, head: Head, drafts: list[Draft], signed_ms: int) -> int:

@@ -52,6 +52,7 @@ class FolderPublisher:
             with self._mutex, self._locked():
                 before = self._agreed(reader, head.checkpoint)
                 if before == head.checkpoint:
+                    os.utime(self._folder / CHECKPOINT)  # nothing new, and alive: a monitor tells it from the time
                     return
                 since = before.size if before else 0
                 self._write_tiles(reader, head.checkpoint.size, since)

@@ -29,6 +29,10 @@ class PublishedLog(ABC):
     def read(self, name: str, bytes_max: int) -> bytes:
         """Raises `Absent`, `Unclear` when the file cannot be read, `Invalid` when it is longer than any such file."""
 
+    def published_s(self) -> float | None:
+        """When the checkpoint was last written, in seconds since the Epoch, as its keeper says; None if unknown."""
+        return None
+
     def close(self) -> None:
         """Let go of what reading needs."""
         return

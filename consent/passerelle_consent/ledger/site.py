@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 import httpx
 
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.published import Absent, PublishedLog
+from passerelle_consent.ledger.published import CHECKPOINT, Absent, PublishedLog
 
 TIMEOUT_S = 10.0
 TRIES_MAX = 3
@@ -43,6 +44,14 @@ class LogSite(PublishedLog):
                     raise Unclear(f"cannot be read ({again})", where=name) from None
                 self._pause(PAUSE_S * 2 ** (tried - 1))
         raise AssertionError
+
+    def published_s(self) -> float | None:
+        """When the server says that the checkpoint was last modified (RFC 9110, 8.8.2)."""
+        try:
+            answer = self._client.head(CHECKPOINT)
+            return parsedate_to_datetime(answer.headers["last-modified"]).timestamp()
+        except (httpx.TransportError, KeyError, ValueError):
+            return None
 
     def close(self) -> None:
         """Close the connection."""

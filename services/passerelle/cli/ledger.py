@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from passerelle.cli import audit, queries, scan, witness
+from passerelle.cli import audit, monitor, queries, scan, witness
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -113,6 +113,7 @@ for command in (
     scan.subject_key,
     witness.witness,
     witness.cosign,
+    monitor.monitor,
     queries.index,
     queries.export,
     queries.verify_export,
