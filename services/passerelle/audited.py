@@ -1,15 +1,18 @@
 """The whole log for the consent service's auditors: `records` and `ledger` do not know each other."""
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from passerelle.disclosed import or_away, selection_of
 from passerelle_consent.ledger import index as ledger_index
+from passerelle_consent.ledger.archive import archive
 from passerelle_consent.ledger.counts import By, Every
 from passerelle_consent.ledger.entries import Entry
-from passerelle_consent.ledger.export import entries_of
+from passerelle_consent.ledger.export import Export, available, entries_of
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.index import Index
@@ -20,7 +23,10 @@ from passerelle_consent.ledger.tiles import Tile
 from passerelle_consent.records.log import (
     CountedBy,
     CountedEvery,
+    ExportFormat,
+    ExportsBusy,
     Extent,
+    FormatUnavailable,
     LogFilter,
     Logged,
     Signature,
@@ -28,11 +34,17 @@ from passerelle_consent.records.log import (
     Tallies,
     Tally,
     TooLong,
+    TooMany,
 )
 
 BUCKETS_MAX = 1_000
 """Of one count: six weeks of hours, some three years of days; some 200,000 rows of the index."""
 
+EXPORTED_MAX = 1_000_000
+"""Entries: some twenty seconds, 200 MB of an archive, and 8 MB of memory. More is exported from the log's files."""
+
+EXPORTS_AT_ONCE = 1
+"""One is as much as this process's lock lets run beside the requests that must not wait."""
 
 STAMP_BYTES, COSIGNATURE_BYTES = 8, 72
 """tlog-cosignature, "Format": seconds since 1970, then an Ed25519 signature."""
@@ -47,6 +59,7 @@ class FolderLog:
     def __init__(self, folder: Path, index_url: str) -> None:
         self._folder = folder
         self._index = Index(index_url, read_only=True)
+        self._exporting = threading.Semaphore(EXPORTS_AT_ONCE)
 
     def entries(self, wanted: LogFilter, *, before: int | None, limit: int) -> tuple[Sequence[Logged], Extent]:
         """Return at most ``limit`` entries wanted below index ``before``, newest first. Raises `LedgerAway`."""
@@ -77,6 +90,35 @@ class FolderLog:
             ]
             extent = Extent(indexed=db.reached().size, size=self._checkpoint_size())
         return Tallies(since_ms=since, until_ms=until, counts=counts), extent
+
+    def export(self, wanted: LogFilter, *, format_: ExportFormat, start: int, end: int | None) -> Iterator[bytes]:
+        """Begin an archive of the entries wanted and their proof. Only what is indexed is looked at.
+
+        Raises `LedgerAway`, `TooMany`, `ExportsBusy`, `FormatUnavailable`.
+        """
+        if format_ not in available():
+            raise FormatUnavailable
+        asked = selection_of(wanted)
+        with or_away():
+            with self._index.reading() as db:
+                indexed = db.reached().size
+                end = indexed if end is None else min(end, indexed)
+                places = db.all(asked, start=start, end=end, limit=EXPORTED_MAX + 1)
+            if len(places) > EXPORTED_MAX:
+                raise TooMany(EXPORTED_MAX)
+            log, verifier = LogFolder(self._folder), self._verifier()
+            export = Export(log=log, verifier=verifier, asked=asked, format=format_, start=start, end=end)
+            parts = self._alone(archive(export, export.read(places)))
+            # It begins here: what has begun is ended too when nobody takes the rest.
+            return chain([next(parts)], parts)
+
+    def _alone(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        if not self._exporting.acquire(blocking=False):
+            raise ExportsBusy
+        try:
+            yield from parts
+        finally:
+            self._exporting.release()
 
     def checkpoint(self) -> Signed:
         """Return the checkpoint, with what signed it. Raises `LedgerAway`."""

@@ -13,6 +13,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import islice
 from types import ModuleType
 from typing import IO, Self
@@ -166,6 +167,11 @@ def entries_of(log: PublishedLog, size: int, places: Iterable[int]) -> Iterator[
             width = min(TILE_WIDTH, size - number * TILE_WIDTH)
             at, bundle = number, log.bundle(Tile(level=None, index=number, width=width))
         yield place, bundle[offset]
+
+
+def available() -> frozenset[str]:
+    """Return the formats whose libraries are installed."""
+    return frozenset({*WRITERS, *(("parquet",) if find_spec("pyarrow") else ())})
 
 
 def writer_of(format_: str, file: IO[bytes]) -> Writer:

@@ -137,9 +137,10 @@ class Reader:
             return self._by_ident(wanted.ident, [k.id for k in known], start, end)[:limit]
         return list(islice(self._merged(known, start, end, wanted), limit))
 
-    def all(self, wanted: Selection, *, limit: int) -> list[int]:
-        """Return the places of all entries wanted, the oldest first; no more than ``limit``, of any."""
-        start, end = self._span(wanted, None)
+    def all(self, wanted: Selection, *, start: int = 0, end: int | None = None, limit: int) -> list[int]:
+        """Return the places in ``[start, end)`` of all entries wanted, ascending; no more than ``limit``, of any."""
+        first, end = self._span(wanted, end)
+        start = max(start, first)
         ids = [k.id for k in self._known() if wanted.fits(k.shape)]
         if wanted.ident is not None:
             return self._by_ident(wanted.ident, ids, start, end)[::-1]

@@ -1,6 +1,6 @@
 """The whole log, as the service shows it to auditors: what is asked of it. The composition root passes the real one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ TYPES = ("decision", *(kind.value for kind in JournalType))
 """Of entries (DESIGN §8): a closed set."""
 
 CountedBy = Literal["type", "verdict", "reason", "flow", "recipient", "department", "agreement"]
+ExportFormat = Literal["jsonl", "csv", "parquet"]
 CountedEvery = Literal["hour", "day", "month"]
 
 
@@ -107,6 +108,22 @@ class TooLong(Exception):
         self.most = most
 
 
+class TooMany(Exception):
+    """More than ``most`` entries were to be exported."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most}")
+        self.most = most
+
+
+class ExportsBusy(Exception):
+    """As many exports as there may be at a time are being written."""
+
+
+class FormatUnavailable(Exception):
+    """What writes this format is not installed."""
+
+
 class PublishedLog(Protocol):
     """The published log. Called on a thread; all raise `LedgerAway`."""
 
@@ -116,6 +133,13 @@ class PublishedLog(Protocol):
 
     def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
         """Count entries. Raises `TooLong`."""
+        ...
+
+    def export(self, wanted: LogFilter, *, format_: ExportFormat, start: int, end: int | None) -> Iterator[bytes]:
+        """Begin an archive of the entries wanted in [start, end), and their proof; the rest is written as it is taken.
+
+        Raises `TooMany`, `ExportsBusy`, `FormatUnavailable`.
+        """
         ...
 
     def checkpoint(self) -> Signed:

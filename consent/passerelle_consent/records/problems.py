@@ -175,6 +175,14 @@ STALE_ETAG = ProblemType(
     slug="stale-etag", status=412, title="The standing is not the one of this If-Match: look at it again."
 )
 RATE_LIMITED = ProblemType(slug="rate-limited", status=429, title="Too many requests of this caller.", headers=_LATER)
+TOO_MANY_ENTRIES = ProblemType(
+    slug="too-many-entries",
+    status=422,
+    title="That is more than is exported at once: ask for fewer, or export from the log's files.",
+)
+FORMAT_UNAVAILABLE = ProblemType(
+    slug="format-unavailable", status=501, title="This service was installed without that format."
+)
 UNKNOWN_PARAMETER = ProblemType(slug="unknown-parameter", status=422, title="There is no such query parameter.")
 CURSOR_OF_ANOTHER_QUERY = ProblemType(
     slug="cursor-of-another-query", status=422, title="This cursor is of another query: begin anew without it."

@@ -1,17 +1,21 @@
 """What auditors can ask of the whole log: entries by what they say, counts, proofs; and that their reading is told."""
 
+import io
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import get_args
+from zipfile import ZipFile
 
 import pytest
 
+from passerelle import audited
 from passerelle_consent.ledger.counts import By, Every
 from passerelle_consent.ledger.entries import EntryType
+from passerelle_consent.ledger.export import FORMATS, verify_export
 from passerelle_consent.ledger.prove import InclusionProof
 from passerelle_consent.ledger.select import Selection
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, LogFilter
+from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, ExportFormat, LogFilter
 from passerelle_consent.wire import JournalType
 from unit.ledger.fakes import SIGNER
 from unit.records.fakes import START_MS, until
@@ -201,11 +205,60 @@ async def test_what_cannot_be_counted(known, query, problem):
     assert slug(await counted(known, query, 422)) == problem
 
 
+async def exported(known, query="", status=200):
+    answer = await known.city.call("GET", f"/v1/ledger/export{query}", token="auditor")
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_an_export_is_proven_offline(known, format_):
+    answer = await exported(known, f"?format={format_}&verdict=deny")
+    assert answer.headers["content-type"] == "application/zip"
+    with ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert names == [f"entries.{format_}", f"entries.{format_}.proof"]
+        rows, proof = (io.BytesIO(archive.read(name)) for name in names)
+    found = verify_export(rows, proof, SIGNER.verifier)
+    assert (found.head.entries, found.head.whole, found.head.asked) == (3, False, Selection(verdict=Verdict.DENY))
+    assert [r.subject for r in reads(known.city)] == [None]
+
+
+async def test_an_export_of_a_run_of_places_leaves_nothing_out(known, marie):
+    indexed = len(known.town.bodies())
+    known.decide(marie, count=3)
+    for query, (start, end) in {"": (0, indexed), "?start=2&end=5": (2, 5), "?start=99": (indexed, indexed)}.items():
+        with ZipFile(io.BytesIO((await exported(known, query)).content)) as archive:
+            rows, proof = (io.BytesIO(archive.read(name)) for name in archive.namelist())
+        head = verify_export(rows, proof, SIGNER.verifier).head
+        assert (head.whole, head.start, head.end, head.entries) == (True, start, end, end - start)
+
+
+async def test_an_export_is_bounded_and_one_at_a_time(known, monkeypatch):
+    log = known.city.records._parts.log
+    monkeypatch.setattr(audited, "EXPORTED_MAX", 2)
+    refused = await exported(known, "?verdict=deny", 422)
+    assert (slug(refused), refused.json()["most"]) == ("too-many-entries", 2)
+    left = log.export(LogFilter(verdict=Verdict.PERMIT), format_="csv", start=0, end=None)
+    assert slug(await exported(known, "?verdict=permit", 503)) == "overloaded"
+    del left
+    await exported(known, "?verdict=permit")
+    monkeypatch.setattr(audited, "available", lambda: {"jsonl"})
+    assert slug(await exported(known, "?format=csv", 501)) == "format-unavailable"
+
+
+@pytest.mark.parametrize("query", ["?format=xml", "?start=-1", "?end=9007199254740992", "?start=x"])
+async def test_what_cannot_be_exported(known, query):
+    assert slug(await exported(known, query, 422)) == "malformed-request"
+
+
 def test_the_words_of_the_log_are_its_own():
     """`records` says them for itself."""
     assert set(TYPES) == set(EntryType)
     assert set(get_args(CountedBy)) == set(By)
     assert set(get_args(CountedEvery)) == set(Every)
+    assert get_args(ExportFormat) == FORMATS
     assert {f.name for f in fields(LogFilter)} == {f.name for f in fields(Selection)}
 
 

@@ -64,6 +64,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", "/v1/ledger/entries"): _AUDITOR,
         ("GET", "/v1/ledger/entries/{index}/proof"): _AUDITOR,
         ("GET", "/v1/ledger/counts"): _AUDITOR,
+        ("GET", "/v1/ledger/export"): _AUDITOR,
         # What entries say is for auditors; that they are all there can be checked by anybody, from the hashes.
         ("GET", "/tile/entries/{number}"): _AUDITOR,
         ("GET", "/v1/acknowledgements/{acknowledgement}"): _COUNTER | {Role.OFFICER},

@@ -3,10 +3,11 @@
 Entries name nobody. Who an entry is about tells the subject's key alone: `disclosures` has what is about a person.
 """
 
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from passerelle_consent.policy.decide import Reason, Verdict
@@ -17,8 +18,23 @@ from passerelle_consent.records.http.bodies import DepartmentId, Hex16, epoch_ms
 from passerelle_consent.records.http.calls import principal_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.http.parameters import only_known
-from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, Extent, LogFilter, Logged, TooLong
+from passerelle_consent.records.log import (
+    TYPES,
+    CountedBy,
+    CountedEvery,
+    ExportFormat,
+    ExportsBusy,
+    Extent,
+    FormatUnavailable,
+    LogFilter,
+    Logged,
+    TooLong,
+    TooMany,
+)
 from passerelle_consent.records.problems import Problem
+
+PLACE_MAX = 2**53 - 1
+"""What JSON's numbers can say exactly (RFC 8259, 6)."""
 
 
 async def told(request: Request) -> None:
@@ -92,7 +108,7 @@ class CountsOut(BaseModel):
     counts: list[CountOut]
 
 
-async def filtered(
+async def said(
     *,
     since: Annotated[AwareDatetime | None, Query(description="Not before this time (RFC 3339).")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Before this time (RFC 3339).")] = None,
@@ -109,9 +125,8 @@ async def filtered(
             description="Under this agreement: `id@version`, or `id` for all of its versions.",
         ),
     ] = None,
-    decision: Annotated[Hex16 | None, Query(description="Of this id: a decision's, or any other entry's.")] = None,
 ) -> LogFilter:
-    """Gather what is asked for."""
+    """Gather what entries are asked to say."""
     return LogFilter(
         since_ms=None if since is None else epoch_ms(since),
         until_ms=None if until is None else epoch_ms(until),
@@ -122,8 +137,15 @@ async def filtered(
         recipient=recipient,
         department=department,
         agreement=agreement,
-        ident=None if decision is None else bytes.fromhex(decision),
     )
+
+
+async def filtered(
+    says: Annotated[LogFilter, Depends(said)],
+    decision: Annotated[Hex16 | None, Query(description="Of this id: a decision's, or any other entry's.")] = None,
+) -> LogFilter:
+    """Gather what is asked for."""
+    return replace(says, ident=None if decision is None else bytes.fromhex(decision))
 
 
 @router.get("/v1/ledger/entries")
@@ -144,13 +166,11 @@ async def entries(
 @refuses(problems.LEDGER_UNAVAILABLE, problems.TOO_LONG_A_TIME)
 async def counts(
     request: Request,
-    wanted: Annotated[LogFilter, Depends(filtered)],
+    wanted: Annotated[LogFilter, Depends(said)],
     by: Annotated[CountedBy, Query(description="What is told apart.")],
     every: Annotated[CountedEvery, Query(description="How long a time is counted together, of UTC.")] = "day",
 ) -> CountsOut:
     """Count entries over time. `since` and `until` are taken to whole hours, days or months; the answer says which."""
-    if wanted.ident is not None:
-        raise Problem(problems.UNKNOWN_PARAMETER, parameter="decision")
     try:
         told, extent = await records_of(request).from_log(lambda log: log.counts(wanted, by=by, every=every))
     except TooLong as beyond:
@@ -163,10 +183,43 @@ async def counts(
     )
 
 
+class Zip(StreamingResponse):
+    """An archive, written as it is sent."""
+
+    media_type = "application/zip"
+
+
+@router.get("/v1/ledger/export", response_class=Zip)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.OVERLOADED, problems.TOO_MANY_ENTRIES, problems.FORMAT_UNAVAILABLE)
+async def export(
+    request: Request,
+    wanted: Annotated[LogFilter, Depends(said)],
+    format: Annotated[ExportFormat, Query(description="Of the rows.")] = "jsonl",  # noqa: A002 - its name on the wire
+    start: Annotated[int, Query(ge=0, le=PLACE_MAX, description="From this place in the log on.")] = 0,
+    end: Annotated[int | None, Query(ge=0, le=PLACE_MAX, description="Before this place.")] = None,
+) -> Zip:
+    """Export entries in an archive, with one proof for all of them: `passerelle ledger verify-export` checks it.
+
+    With no filter the proof also shows that nothing between the places was left out.
+    """
+    try:
+        archive = await records_of(request).from_log(
+            lambda log: log.export(wanted, format_=format, start=start, end=end)
+        )
+    except TooMany as beyond:
+        raise Problem(problems.TOO_MANY_ENTRIES, most=beyond.most) from None
+    except ExportsBusy:
+        raise Problem(problems.OVERLOADED) from None
+    except FormatUnavailable:
+        raise Problem(problems.FORMAT_UNAVAILABLE) from None
+    headers = {"Content-Disposition": 'attachment; filename="passerelle-ledger.zip"', "Cache-Control": "no-store"}
+    return Zip(archive, headers=headers)
+
+
 @router.get("/v1/ledger/entries/{index}/proof", response_class=PlainTextResponse)
 @refuses(problems.LEDGER_UNAVAILABLE, problems.UNKNOWN_ENTRY)
 async def proof(
-    request: Request, index: Annotated[int, Path(ge=0, le=2**53 - 1, description="Its place in the log.")]
+    request: Request, index: Annotated[int, Path(ge=0, le=PLACE_MAX, description="Its place in the log.")]
 ) -> PlainTextResponse:
     """Prove that an entry is in the log: a C2SP tlog-proof, which `ledger` tools check offline."""
     proved = await records_of(request).from_log(lambda log: log.proof(index))
