@@ -4,8 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -437,15 +435,6 @@ def test_prove_says_no(log, arguments):
     failed = command("prove", log, *arguments)
     assert isinstance(failed.exception, NotInLog)
     assert failed.exception.exit_code == 1
-
-
-def test_an_auditor_needs_neither_kafka_nor_a_database():
-    program = (
-        "import sys; import passerelle_consent.ledger.verify, passerelle_consent.ledger.prove, passerelle.cli.ledger;"
-        "print([m for m in ('confluent_kafka', 'aiokafka', 'sqlalchemy', 'faust', 'fastapi') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_unpack_of_a_published_bundle_is_what_the_store_has(log, published):
