@@ -574,12 +574,13 @@ async def test_a_citizen_is_told_once_that_a_consent_ends_soon_and_again_after_a
     told = []
     for days in (300, 40, 5):
         city.clock.now_ms += days * DAY_MS
-        told.append(await swept(city, expiry.remind, book=city.records.book))
-    assert told == [0, 1, 0]
-    assert await notices_of(city, pseudonym) == ["consent-ending"]
+        await swept(city, expiry.remind, book=city.records.book)  # unless the service has just done it itself
+        told.append((await notices_of(city, pseudonym)).count("consent-ending"))
+    assert told == [0, 1, 1]
     await city.say("give", pseudonym, "a-year")
     city.clock.now_ms += 340 * DAY_MS
-    assert await swept(city, expiry.remind, book=city.records.book) == 1
+    await swept(city, expiry.remind, book=city.records.book)
+    assert (await notices_of(city, pseudonym)).count("consent-ending") == 2
 
 
 async def test_an_expired_consent_that_nobody_has_swept_is_no_renewal(city):
