@@ -8,10 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 from passerelle.disclosed import or_away, selection_of
-from passerelle_consent.ledger import index as ledger_index
+from passerelle_consent.ledger import places as ledger_places
 from passerelle_consent.ledger.archive import archive
+from passerelle_consent.ledger.cosignature import WitnessKey
 from passerelle_consent.ledger.counts import By, Every
-from passerelle_consent.ledger.entries import Entry
+from passerelle_consent.ledger.entries import TIME_MS_MAX, Entry
 from passerelle_consent.ledger.export import Export, available, entries_of
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.folder import LogFolder
@@ -20,6 +21,7 @@ from passerelle_consent.ledger.note import Note, SignatureLine, Verifier
 from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent
 from passerelle_consent.ledger.tiles import Tile
+from passerelle_consent.ledger.trust import Policy
 from passerelle_consent.records.log import (
     CountedBy,
     CountedEvery,
@@ -56,8 +58,10 @@ class FolderLog:
     Both are looked for at each call anew: the ledger may be started later.
     """
 
-    def __init__(self, folder: Path, index_url: str) -> None:
+    def __init__(self, folder: Path, index_url: str, witnesses: Path) -> None:
+        """``witnesses``: the policy that names them (tlog-policy), if there is one."""
         self._folder = folder
+        self._witnesses = witnesses
         self._index = Index(index_url, read_only=True)
         self._exporting = threading.Semaphore(EXPORTS_AT_ONCE)
 
@@ -125,13 +129,14 @@ class FolderLog:
         with or_away():
             log = LogFolder(self._folder)
             checkpoint, note = log.checkpoint(verifier := self._verifier())
+            known = self._known_witnesses()
             published_ms = int((self._folder / CHECKPOINT).stat().st_mtime * 1000)
         return Signed(
             origin=checkpoint.origin,
             size=checkpoint.size,
             root=checkpoint.root,
             published_ms=published_ms,
-            signatures=[_signature(line, verifier) for line in Note.parse(note).signatures],
+            signatures=_signatures(Note.parse(note), verifier, known),
             note=note.decode(),
         )
 
@@ -153,6 +158,11 @@ class FolderLog:
             except NotInLog:
                 return None
 
+    def _known_witnesses(self) -> list[WitnessKey]:
+        if not self._witnesses.exists():
+            return []
+        return [witness.key for witness in Policy.parse(self._witnesses.read_bytes()).witnesses.values()]
+
     def _checkpoint_size(self) -> int:
         return LogFolder(self._folder).checkpoint(self._verifier())[0].size
 
@@ -161,7 +171,7 @@ class FolderLog:
         return Verifier.parse(vkey)
 
 
-def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:
+def _span(db: ledger_places.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:
     """Return whole hours, days or months, up to the last entry: the last thousand, unless told otherwise.
 
     Raises `TooLong`.
@@ -179,9 +189,18 @@ def _span(db: ledger_index.Reader, wanted: LogFilter, every: Every) -> tuple[int
     return since, until
 
 
-def _signature(line: SignatureLine, verifier: Verifier) -> Signature:
+def _signatures(note: Note, verifier: Verifier, witnesses: Sequence[WitnessKey]) -> list[Signature]:
+    """Say of each line who signed, and when; a witness that is not known is taken at its word."""
+    by_key = {(key.name, key.key_id): key for key in witnesses}
+    return [_signature(line, note.text, verifier, by_key.get((line.name, line.key_id))) for line in note.signatures]
+
+
+def _signature(line: SignatureLine, text: str, verifier: Verifier, witness: WitnessKey | None) -> Signature:
     own = (line.name, line.key_id) == (verifier.name, verifier.key_id)
-    at_ms = None
-    if len(line.signature) == COSIGNATURE_BYTES:
-        at_ms = 1000 * int.from_bytes(line.signature[:STAMP_BYTES])
-    return Signature(name=line.name, key_id=line.key_id, at_ms=at_ms, checked=own)
+    at_s = int.from_bytes(line.signature[:STAMP_BYTES]) if len(line.signature) == COSIGNATURE_BYTES else None
+    try:
+        checked = own or (witness is not None and witness.check(line, text) == at_s)
+    except Invalid:
+        checked = False
+    at_ms = at_s * 1000 if at_s is not None and at_s <= TIME_MS_MAX // 1000 else None
+    return Signature(name=line.name, key_id=line.key_id, at_ms=at_ms, checked=checked)

@@ -12,8 +12,9 @@ import structlog
 from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.index import Batch, Index, Reached
+from passerelle_consent.ledger.index import Batch, Index
 from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.places import Reached
 from passerelle_consent.ledger.published import PublishedLog
 from passerelle_consent.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, RightEdge, Tile
 

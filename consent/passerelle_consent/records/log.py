@@ -85,7 +85,7 @@ class Signature:
     at_ms: int | None
     """When a witness signed, by its own word."""
     checked: bool
-    """Whether it was checked here: the log's own. Who trusts a witness has its key."""
+    """Whether it was checked here, and holds: the log's own, and those of the witnesses that the city asks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

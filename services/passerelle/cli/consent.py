@@ -245,7 +245,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         connect=clients.supersede if store.can_be_lost else clients.connect,
         fence_consumer=clients.fence,
         ledger=LedgerEntries(here.ledger_store_url(), master, home.ledger),
-        log=FolderLog(home.ledger, here.ledger_index_url()),
+        log=FolderLog(home.ledger, here.ledger_index_url(), home.witnesses),
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,
         partitions=manifest.partitions,

@@ -14,14 +14,14 @@ from unit.ledger.test_export import log  # noqa: F401 - its fixture
 def run(log, tmp_path):  # noqa: F811 - the fixture
     FolderPublisher(log.path, SIGNER.verifier).write_key()
 
-    def run(command, *arguments):
+    def run(command, *arguments, **environ):
         return subprocess.run(
             [sys.executable, "-m", "passerelle.cli", "ledger", command, *map(str, arguments)],
             capture_output=True,
             text=True,
             check=False,
             cwd=tmp_path,
-            env={"PASSERELLE_HOME": str(tmp_path / "home"), "PATH": "", "NO_COLOR": "1", "COLUMNS": "200"},
+            env={"PASSERELLE_HOME": str(tmp_path / "home"), "PATH": "", "NO_COLOR": "1", "COLUMNS": "200", **environ},
         )
 
     run.log, run.vkey = log.path, log.path.with_name("ledger.vkey")
@@ -40,6 +40,30 @@ def test_what_is_exported_is_verified_where_there_is_no_log(run, tmp_path):
         assert (told.returncode, told.stdout) == (0, done.stdout)
     assert "612 entries, all of them, from places 0 to 612" in run("export", run.log, "--out", "a.csv").stdout
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_the_index_is_made_and_goes_on(run, tmp_path):
+    for _ in range(2):
+        done = run("index", run.log, "--once")
+        assert done.returncode == 0, done.stderr
+        assert "size=612" in done.stdout + done.stderr or '"size": 612' in done.stdout + done.stderr
+    assert (tmp_path / "home" / "store" / "ledger-index.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("mysql://here", 2, "is a mysql database"),
+        ("no url: secret", 2, "is not a database's URL"),
+        ("sqlite:////none/index", 75, "cannot be used"),
+    ],
+)
+def test_an_index_that_cannot_be_had(run, url, code, said):
+    done = run("index", run.log, "--once", PASSERELLE_LEDGER_INDEX=url)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_a_changed_row_is_invalid_and_the_file_is_named(run, tmp_path):

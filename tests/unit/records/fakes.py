@@ -265,7 +265,9 @@ class City:
     bundle: PolicyBundle | None = None
     """In the place of the agreements, where flows matter."""
     ledger: object = None
-    log: object = field(default_factory=lambda: FolderLog(Path("/nowhere"), "sqlite:////nowhere/index"))
+    log: object = field(
+        default_factory=lambda: FolderLog(Path("/nowhere"), "sqlite:////nowhere/index", Path("/nowhere/w"))
+    )
     catalogue: Catalogue = field(default_factory=lambda: Catalogue.from_schemas({}))
     diligent: bool = True
     broker: Broker = field(default_factory=Broker)

@@ -1,8 +1,11 @@
 """The log's files over HTTP: for everybody what is hashed, for auditors what is said."""
 
+from dataclasses import replace
+
 import pytest
 
-from passerelle_consent.ledger.note import Note, SignatureLine
+from passerelle_consent.ledger.cosignature import Cosigner
+from passerelle_consent.ledger.note import Note
 from passerelle_consent.ledger.tiles import unpack
 from passerelle_consent.wire import JournalType
 from unit.ledger.fakes import ORIGIN
@@ -79,24 +82,25 @@ async def test_what_is_no_file_of_the_log(told, path, expected):
     assert (answer.status_code, slug(answer)) == expected
 
 
-async def test_the_checkpoints_page_names_who_signed(told, size):
+async def test_the_checkpoints_page_names_who_signed(told, size, tmp_path):
+    known, stranger = (Cosigner.of(f"witness.example/{name}", bytes([name]) * 32) for name in (1, 2))
+    policy = f"witness w1 {known.key.encode()}\nquorum none\n"
+    (tmp_path / "ledger" / "witnesses.policy").write_text(policy)
     path = told.town.folder / "checkpoint"
     note = Note.parse(path.read_bytes())
-    stamp = (START_MS // 1000).to_bytes(8)
-    cosigned = SignatureLine(name="witness.example/w1", key_id=b"\x01\x02\x03\x04", signature=stamp + bytes(64))
-    path.write_bytes(Note(text=note.text, signatures=(*note.signatures, cosigned)).encode())
+    cosigned = [who.sign(note.text, START_MS // 1000) for who in (known, stranger)]
+    forged = replace(cosigned[0], signature=cosigned[0].signature[:8] + bytes(64))
+    path.write_bytes(Note(text=note.text, signatures=(*note.signatures, *cosigned, forged)).encode())
     answer = (await told.city.call("GET", "/v1/ledger/checkpoint", token=None)).json()
-    assert (answer["origin"], answer["size"]) == (ORIGIN, size)
-    assert answer["root"] == note.text.splitlines()[2]
-    own, witness = answer["signatures"]
-    assert (own["name"], own["checked"], own["at"]) == (ORIGIN, True, None)
-    assert witness == {
-        "name": "witness.example/w1",
-        "key_id": "01020304",
-        "at": "2026-05-01T00:00:00.000Z",
-        "checked": False,
-    }
-    assert answer["note"].endswith(path.read_text().splitlines()[-1] + "\n")
+    assert (answer["origin"], answer["size"], answer["root"]) == (ORIGIN, size, note.text.splitlines()[2])
+    assert [(s["name"], s["checked"], s["at"]) for s in answer["signatures"]] == [
+        (ORIGIN, True, None),
+        ("witness.example/1", True, "2026-05-01T00:00:00.000Z"),
+        ("witness.example/2", False, "2026-05-01T00:00:00.000Z"),
+        ("witness.example/1", False, "2026-05-01T00:00:00.000Z"),
+    ]
+    assert [s["key_id"] for s in answer["signatures"]][1] == known.key.key_id.hex()
+    assert answer["note"].encode() == path.read_bytes()
 
 
 async def test_no_log_yet(city):

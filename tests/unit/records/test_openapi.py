@@ -112,7 +112,7 @@ class Served:
             f"sqlite:///{self._folder}/consent.db",
             patience_s=0.05,
             ledger=LedgerEntries(town.url, MASTER, town.folder),
-            log=FolderLog(town.folder, url),
+            log=FolderLog(town.folder, url, self._folder / "witnesses.policy"),
         )
         await self.city.up()
         self._told = Told(self.city, town, index)

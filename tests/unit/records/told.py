@@ -69,6 +69,6 @@ def told_city(store_url, ledger_url, folder):
         store_url,
         bundle=BUNDLE,
         ledger=LedgerEntries(town.url, MASTER, town.folder),
-        log=FolderLog(town.folder, index_url),
+        log=FolderLog(town.folder, index_url, folder / "witnesses.policy"),
     )
     return Told(city, town, index)

@@ -38,7 +38,10 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 class SignatureOut(BaseModel):
-    """Who signed. `checked` is false for a witness: hold its signature in `note` against its own key."""
+    """Who signed. `checked` is true where it was: by the log, or by a witness that the city knows.
+
+    Whoever trusts no city holds the signatures in `note` against the keys that they have from elsewhere.
+    """
 
     name: str
     key_id: str
