@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,6 +12,9 @@ from passerelle_consent.ledger.vault import WrappedKey
 
 IN_MAX = 900
 """Values of one IN (…): SQLite's older default allows 999 variables."""
+
+ROWS_AT_ONCE = 1_000
+"""Fetched from the server at a time, by whoever reads all of a table."""
 
 # Built once: a replay asks it for every subject of a city.
 _LISTED = (
@@ -39,6 +43,10 @@ class Reader:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._db = connection
+
+    def rows(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        """Run a query of this transaction, and yield its rows as they come."""
+        yield from self._db.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
 
     def head(self) -> Head | None:
         """Return the last checkpoint, None for a log that was never begun."""

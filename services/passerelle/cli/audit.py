@@ -33,10 +33,15 @@ def verify(
     vkey: Vkey = None,
     policy: PolicyFile = None,
     token: Token = None,
+    store: Annotated[bool, typer.Option("--store", help="This home's database as well, with its master key.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify a published log: fsck, and every entry read. Exit 0 valid, 1 invalid, 2 could not tell."""
     from passerelle_consent.ledger.verify import verify as read
+
+    if store:
+        with open_log(log, token) as source:
+            examined(verifier_of(source, vkey))
 
     with open_log(log, token) as source:
         trust = None if policy is None else read_policy(policy)
@@ -57,6 +62,30 @@ def fsck(
     with open_log(log, token) as source:
         trust = None if policy is None else read_policy(policy)
         _conclude(rebuild(source, verifier_of(source, vkey), trust), source.where, as_json=as_json)
+
+
+def examined(verifier: "Verifier") -> None:
+    """Examine the home's database; end here unless it is valid."""
+    from passerelle.config import settings
+    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
+    from passerelle_consent.ledger.store import Store
+    from passerelle_consent.ledger.stored import verify_stored
+    from passerelle_consent.ledger.verify import Outcome
+
+    here = settings()
+    store = Store(here.ledger_store_url(), read_only=True)
+    master = MasterKey.of(key_bytes(here.home.keys, LEDGER_MASTER, KEY_BYTES))
+    with store.reading() as db:
+        found = verify_stored(db, verifier, master)
+    store.close()
+    if found.outcome is Outcome.VALID:
+        typer.echo(f"database: valid, {found.size} entries under {found.checkpoints} checkpoints")
+        return
+    word = "INVALID" if found.outcome is Outcome.INVALID else "could not tell"
+    for finding in found.findings:
+        typer.echo(f"database: {word}: {finding.file}: {finding.what}", err=True)
+    raise typer.Exit(1 if found.outcome is Outcome.INVALID else 2)
 
 
 def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
