@@ -1,6 +1,4 @@
-"""Receipts and the public register over HTTP."""
-
-import json
+"""Receipts over HTTP."""
 
 import pytest
 
@@ -113,41 +111,6 @@ async def test_an_export_holds_all_that_was_said_each_with_a_receipt_that_verifi
     assert export["disclosures"] == f"/v1/subjects/{pseudonym}/disclosures"
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ("", ["frail-to-emergency", "moves-to-cleanliness", "moves-to-schools", "moves-to-tax", "old-consent"]),
-        ("?basis=6-1-e", ["moves-to-cleanliness"]),
-        ("?recipient=schools", ["moves-to-schools"]),
-        ("?source=tax", []),
-        ("?search=FRAIL", ["frail-to-emergency"]),
-        ("?in_force_on=2026-03-01&recipient=tax", ["moves-to-tax"]),
-    ],
-)
-async def test_anybody_searches_the_register(city, query, found):
-    answer = await city.call("GET", f"/v1/agreements{query}", None, token=None)
-    assert [a["id"] for a in answer.json()["agreements"]] == found
-    assert "max-age" in answer.headers["cache-control"]
-
-
-async def test_the_register_comes_in_pages(city):
-    seen, path = [], "/v1/agreements?limit=2"
-    while path:
-        answer = await city.call("GET", path, None, token=None)
-        seen += [a["id"] for a in answer.json()["agreements"]]
-        path = answer.links.get("next", {}).get("url")
-    assert len(seen) == len(set(seen)) == 5
-
-
-async def test_a_version_is_shown_as_it_was_signed(city):
-    shown = (await city.call("GET", "/v1/agreements/moves-to-tax/versions/1", None, token=None)).json()
-    assert (shown["agreement"], shown["versions"]) == ("moves-to-tax@1", [1])
-    assert shown["signed"]["notice"]["version"] == 3
-    assert (await city.call("GET", "/v1/agreements/moves-to-tax", None, token=None)).json() == shown
-    assert slug(await city.call("GET", "/v1/agreements/moves-to-tax/versions/9", None, token=None)) == "unknown-version"
-    assert slug(await city.call("GET", "/v1/agreements/none", None, token=None)) == "unknown-agreement"
-
-
 async def test_the_notice_that_a_receipt_names_is_found_where_it_says(city):
     pseudonym, path = await given(city)
     receipt = (await city.call("GET", path, None, citizen(pseudonym), accept="application/ld+json")).json()
@@ -157,7 +120,3 @@ async def test_the_notice_that_a_receipt_names_is_found_where_it_says(city):
     assert shown["words"]["fr"] == notice["dct:description"]["@value"]
     assert shown["sha256_fr"] == notice["passerelle:sha256"]
     assert slug(await city.call("GET", "/v1/notices/moves-to-tax/1", None, token=None)) == "unknown-version"
-
-
-async def test_flows_are_public(city):
-    assert json.loads((await city.call("GET", "/v1/flows", None, token=None)).text) == {"flows": []}

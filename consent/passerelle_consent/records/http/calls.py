@@ -16,6 +16,7 @@ from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.http.access import insufficient
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import AtTheCounter, ChangeOut
+from passerelle_consent.records.http.conditional import ENTITY_TAG
 from passerelle_consent.records.ports import Principal, Pseudonym, Role, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.reading import Reading
@@ -36,12 +37,11 @@ IdempotencyKey = Annotated[
         description="Your own key for this request: for 24 hours a repeat under it is done once.",
     ),
 ]
-_TAG = r'(W/)?"[\x21\x23-\x7e]*"'
 IfMatch = Annotated[
     str | None,
     Header(
         max_length=1_000,
-        pattern=rf"^(\*|{_TAG}( *, *{_TAG})*)$",
+        pattern=rf"^(\*|{ENTITY_TAG}( *, *{ENTITY_TAG})*)$",
         description="Change only the standing of this `ETag`.",
     ),
 ]
@@ -215,4 +215,4 @@ async def called(
 
 def _strong(if_match: str) -> frozenset[str]:
     """Return the tags that can match: a weak one never does (RFC 9110 §13.1.1)."""
-    return frozenset(tag[0] for tag in re.finditer(_TAG, if_match) if tag[1] is None)
+    return frozenset(tag[0] for tag in re.finditer(ENTITY_TAG, if_match) if tag[1] is None)

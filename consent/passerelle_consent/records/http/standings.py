@@ -2,20 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, StandingOut
 from passerelle_consent.records.http.calls import PseudonymPath, principal_of, reading_of, records_of, subject_of
+from passerelle_consent.records.http.conditional import IfNoneMatch, is_known, not_modified
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.standings import etag
 from passerelle_consent.records.words import What
-
-IfNoneMatch = Annotated[
-    str | None, Header(max_length=1_000, description="Answer 304 if the standing is this `ETag`'s.")
-]
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -39,8 +36,8 @@ async def standing(
     reading = reading_of(request, subject, What.STANDING)
     held = await records_of(request).standing(subject.ref, guardian=subject.guardian, reading=reading)
     tag = etag(held)
-    if if_none_match is not None and tag in if_none_match:
-        return Response(status_code=304, headers={"ETag": tag})
+    if is_known(tag, if_none_match):
+        return not_modified(tag)
     response.headers["ETag"] = tag
     return StandingOut.of(held)
 
