@@ -10,7 +10,7 @@ nobody: the fields of the fenced agreement are what was withheld.
 
 import hmac
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from passerelle_consent.ledger import tiles, tree
@@ -130,57 +130,91 @@ def _parse(index: int, raw: bytes) -> Entry:
 def fences(mine: Sequence[Placed]) -> Iterator[Fence]:
     """Judge each fence among one person's entries, which are in order."""
     known = {p.entry.ident: p.entry for p in mine}
+    overrides = [p.entry for p in mine if p.entry.type is EntryType.OVERRIDE]
     for number, placed in enumerate(mine):
         if placed.entry.type is EntryType.FENCED:
-            for agreement in _fenced(placed.entry, known.get(placed.entry.regarding or b"")):
-                overrides = [p.entry for p in mine if p.entry.type is EntryType.OVERRIDE]
-                yield _judge(placed, agreement, mine[number + 1 :], overrides)
+            cause = known.get(placed.entry.regarding or b"")
+            ended = cause.regarding if cause is not None and cause.type is EntryType.REVIEWED else None
+            others = [o for o in overrides if o.ident != ended]
+            for agreement in _fenced(placed.entry, cause, known.get(ended or b"")):
+                judging = _Judging(agreement=agreement, ended=ended is not None, overrides=others)
+                yield judging.judge(placed, mine[number + 1 :])
 
 
-def _fenced(fenced: Entry, cause: Entry | None) -> tuple[str, ...]:
-    """Return what a fence closes: its agreements; everything for a restriction; else no agreement in particular."""
+def _fenced(fenced: Entry, cause: Entry | None, ended: Entry | None) -> tuple[str, ...]:
+    """Return what a fence closes: its agreements; those of an override that was ended; everything for a restriction."""
     if fenced.agreements:
         return fenced.agreements
+    if ended is not None:
+        return ended.agreements or ()
     return (ALL,) if cause is not None and cause.type is EntryType.RESTRICTED else ()
 
 
-def _judge(at: Placed, agreement: str, after: Sequence[Placed], overrides: Sequence[Entry]) -> Fence:
-    redacted, answered, given = 0, False, set[str]()
-    for placed in after:
-        entry = placed.entry
-        names = {name_of(a) for a in entry.agreements or ()}
-        if _reopens(entry, agreement):
-            return Fence(at=at, agreement=agreement, answer=Answer.HELD, reopened=placed.index, redacted=redacted)
-        if entry.type is EntryType.GIVEN:
-            given |= names
-        answered |= entry.type is EntryType.ANSWERED and name_of(agreement) in names
-        if entry.type is EntryType.DECISION and (name_of(agreement) in names or (agreement == ALL and names - given)):
-            redacted += entry.verdict is Verdict.REDACT
-            if entry.verdict is Verdict.PERMIT:
-                why = _doubt(entry, agreement, overrides, answered=answered)
-                answer = Answer.UNCLEAR if why else Answer.BROKEN
-                return Fence(at=at, agreement=agreement, answer=answer, permit=placed, why=why, redacted=redacted)
-    return Fence(at=at, agreement=agreement, answer=Answer.HELD, redacted=redacted)
+@dataclass(kw_only=True, slots=True)
+class _Judging:
+    """What is known while the entries behind one fence are read."""
+
+    agreement: str
+    ended: bool
+    """Whether it was an override that ended: the agreement is one for vital interests."""
+    overrides: Sequence[Entry]
+    """The others of the same person."""
+    given: set[str] = field(default_factory=set)
+    answered: bool = False
+    redacted: int = 0
+
+    def judge(self, at: Placed, after: Sequence[Placed]) -> Fence:
+        for placed in after:
+            names = {name_of(a) for a in placed.entry.agreements or ()}
+            if self._reopens(placed.entry, names):
+                return self._held(at, reopened=placed.index)
+            if placed.entry.type is EntryType.GIVEN:
+                self.given |= names
+            self.answered |= placed.entry.type is EntryType.ANSWERED and name_of(self.agreement) in names
+            if placed.entry.type is EntryType.DECISION and self._closed(placed.entry, names):
+                self.redacted += placed.entry.verdict is Verdict.REDACT
+                if placed.entry.verdict is Verdict.PERMIT:
+                    why = self._doubt(placed.entry)
+                    answer = Answer.UNCLEAR if why else Answer.BROKEN
+                    return replace(self._held(at), answer=answer, permit=placed, why=why)
+        return self._held(at)
+
+    def _held(self, at: Placed, reopened: int | None = None) -> Fence:
+        return Fence(at=at, agreement=self.agreement, answer=Answer.HELD, reopened=reopened, redacted=self.redacted)
+
+    def _reopens(self, entry: Entry, names: set[str]) -> bool:
+        """Whether an entry gives the standing that the fence had ended."""
+        if self.agreement == ALL:
+            return entry.type is EntryType.LIFTED
+        return entry.type in (EntryType.GIVEN, EntryType.OVERRIDE) and name_of(self.agreement) in names
+
+    def _closed(self, decision: Entry, names: set[str]) -> set[str]:
+        """Return the agreements of a decision that the fence closes, and nothing else opens."""
+        if self.agreement == ALL:
+            return names - self.given - self._opened(decision)
+        closed = names & {name_of(self.agreement)}
+        return closed - self._opened(decision) if self.ended else closed
+
+    def _opened(self, decision: Entry) -> set[str]:
+        """Return the agreements that an override had opened when it was decided."""
+        return {name_of(a) for o in self.overrides if _lasts(o, decision) for a in o.agreements or ()}
+
+    def _doubt(self, permit: Entry) -> str | None:
+        """Say why a permit behind a fence may yet be right, where the public entries cannot tell."""
+        if self.answered:
+            return "the objection was answered: whether the sharing was resumed is in the private part"
+        if self.agreement == ALL:
+            unnamed = any(_lasts(o, permit) and not o.agreements for o in self.overrides)
+            return "an override that names no agreement may have opened it" if unnamed else None
+        if self.agreement not in (permit.agreements or ()):
+            return "it is under another version of the agreement, which may have another basis"
+        return None
 
 
-def _reopens(entry: Entry, agreement: str) -> bool:
-    """Whether an entry gives the standing that the fence had ended."""
-    if agreement == ALL:
-        return entry.type is EntryType.LIFTED
-    return entry.type is EntryType.GIVEN and name_of(agreement) in {name_of(a) for a in entry.agreements or ()}
-
-
-def _doubt(permit: Entry, agreement: str, overrides: Sequence[Entry], *, answered: bool) -> str | None:
-    """Say why a permit behind a fence may yet be right, where the public entries cannot tell."""
-    if answered:
-        return "the objection was answered: whether the sharing was resumed is in the private part"
-    if agreement == ALL:
-        since_ms = permit.time_ms - OVERRIDE_MS_MAX
-        near = any(o.recipient == permit.recipient and since_ms <= o.time_ms <= permit.time_ms for o in overrides)
-        return "an override for this recipient was opened within 72 hours before" if near else None
-    if agreement not in (permit.agreements or ()):
-        return "it is under another version of the agreement, which may have another basis"
-    return None
+def _lasts(override: Entry, decision: Entry) -> bool:
+    """Whether an override may be in force when a decision is made."""
+    within = override.time_ms <= decision.time_ms <= override.time_ms + OVERRIDE_MS_MAX
+    return within and override.recipient == decision.recipient
 
 
 def name_of(agreement: str) -> str:

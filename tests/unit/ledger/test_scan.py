@@ -120,6 +120,8 @@ def about(kind, *agreements, **fields):
 
 
 FENCED = about("fenced", "a@1", regarding=ident(0))
+OVERRIDE = about("override", "a@1", recipient="roads")
+ENDED = (about("reviewed", recipient="roads", regarding=ident(0)), about("fenced", regarding=ident(1)))
 RESTRICTED = (("restricted", {}), ("fenced", {"regarding": ident(0)}))
 
 
@@ -133,19 +135,25 @@ RESTRICTED = (("restricted", {}), ("fenced", {"regarding": ident(0)}))
         ([about("withdrawn", "a@1"), FENCED, permit("a@2")], Answer.UNCLEAR),
         ([about("withdrawn", "a@1"), FENCED, about("given", "a@2"), permit("a@2")], Answer.HELD),
         ([about("withdrawn", "a@1"), FENCED, about("given", "b@1"), permit("a@1")], Answer.BROKEN),
-        ([about("withdrawn", "a@1"), FENCED, ("override", {"recipient": "roads"}), permit("a@1")], Answer.BROKEN),
+        (
+            [about("withdrawn", "a@1"), FENCED, about("override", "b@1", recipient="roads"), permit("a@1")],
+            Answer.BROKEN,
+        ),
         ([about("objected", "a@1"), FENCED, about("answered", "a@1"), permit("a@1")], Answer.UNCLEAR),
         ([about("objected", "a@1"), FENCED, about("answered", "b@1"), permit("a@1")], Answer.BROKEN),
         ([*RESTRICTED, permit("a@1")], Answer.BROKEN),
         ([*RESTRICTED, about("given", "a@1"), permit("a@1")], Answer.HELD),
         ([*RESTRICTED, about("given", "a@1"), permit("a@1", "b@1")], Answer.BROKEN),
         ([*RESTRICTED, ("lifted", {}), permit("a@1")], Answer.HELD),
-        ([*RESTRICTED, ("override", {"recipient": "roads"}), permit("a@1")], Answer.UNCLEAR),
-        ([*RESTRICTED, ("override", {"recipient": "schools"}), permit("a@1")], Answer.BROKEN),
-        (
-            [*RESTRICTED, ("override", {"recipient": "roads"}), permit("a@1", time_ms=START_MS + 73 * HOUR_MS)],
-            Answer.BROKEN,
-        ),
+        ([*RESTRICTED, OVERRIDE, permit("a@1")], Answer.HELD),
+        ([*RESTRICTED, OVERRIDE, permit("a@1", "b@1")], Answer.BROKEN),
+        ([*RESTRICTED, OVERRIDE, permit("a@1", recipient="schools")], Answer.BROKEN),
+        ([*RESTRICTED, OVERRIDE, permit("a@1", time_ms=START_MS + 73 * HOUR_MS)], Answer.BROKEN),
+        ([*RESTRICTED, about("override", recipient="roads"), permit("a@1")], Answer.UNCLEAR),
+        ([OVERRIDE, *ENDED], Answer.HELD),
+        ([OVERRIDE, *ENDED, permit("b@1")], Answer.HELD),
+        ([OVERRIDE, *ENDED, permit("a@1")], Answer.BROKEN),
+        ([OVERRIDE, *ENDED, OVERRIDE, permit("a@1")], Answer.HELD),
     ],
 )
 def test_what_may_follow_a_fence(said, expected):
