@@ -3,7 +3,10 @@
 Three states of a record have names: *sequenced* (in its Kafka topic, in order), *integrated* (an entry in the
 database, under a signed checkpoint), *published* (in the folder that everybody may verify).
 
-The core needs neither Kafka nor a database: `tree`, `tiles`, `note`, `checkpoint`, `canonical`, `entries`, `folder`,
-`verify`, `prove`. It is what an auditor installs. `commitments`, `sequence` and `vault` are pure as well. `store`,
-`feed`, `publish`, `integrate` and `disclose` are the shell.
+An auditor's part needs neither Kafka nor a database, and import-linter holds it to that. Pure: `tree`, `tiles`, `note`,
+`checkpoint`, `cosignature`, `trust`, `canonical`, `entries`, `consistency`, `watch`. Over `published` (a `folder` or a
+`site`): `verify`, `prove`, `scan`, `monitor`. `witness` keeps and cosigns; `ask` asks it.
+
+`commitments`, `sequence` and `vault` are pure as well. The shell: `store`, `feed`, `publish`, `cosigning`, `integrate`,
+`stored`, `disclose`.
 """
