@@ -64,6 +64,7 @@ BASES: Mapping[str, Text] = {
     "eu-gdpr:A6-1-f": Text(fr="un intérêt légitime", en="a legitimate interest"),
 }
 _ARTICLE = re.compile(r"eu-gdpr:A(\d+)-(\d+)-([a-z])")
+_CITED = Text(fr="RGPD, art. {}({})({})", en="GDPR, Art. {}({})({})")
 _UNITS = {
     "D": (Text(fr="jour", en="day"), Text(fr="jours", en="days")),
     "W": (Text(fr="semaine", en="week"), Text(fr="semaines", en="weeks")),
@@ -75,68 +76,71 @@ _BRIEF = ("state", "at", "by", "until", "effect", "source", "recipient", "purpos
 
 def told(receipt: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Return (label, words) line by line. Of a receipt that `seal.open_sealed` returned; ``language``: `fr` or `en`."""
-    return [(_in(LABELS[name], language), words) for name, words in _lines(receipt, language) if words]
+    return [(in_language(LABELS[name], language), words) for name, words in _lines(receipt, language) if words]
 
 
 def brief(receipt: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Return the lines that say the matter, without what one looks up only when one needs it."""
     lines = dict(_lines(receipt, language))
-    return [(_in(LABELS[name], language), lines[name]) for name in _BRIEF if lines.get(name)]
+    return [(in_language(LABELS[name], language), lines[name]) for name in _BRIEF if lines.get(name)]
 
 
 def language_of(receipt: Mapping[str, Any]) -> str:
-    """Return the language that a receipt was written in."""
-    return "en" if receipt.get("dct:language") == "en" else "fr"
+    """Return the language that a receipt, or an export, was written in."""
+    return "en" if "en" in (receipt.get("dct:language"), receipt.get("language")) else "fr"
 
 
 def _lines(receipt: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
-    record = _at(receipt, "dpv:hasRecordOfActivity")
-    process, status = _at(record, "dpv:hasProcess"), _at(record, "dpv:hasConsentStatus")
-    source, recipient = (*_all(record, "dpv:hasDataController"), None, None)[:2]
-    said = [STATES.get(type_) for type_ in _all(status, "@type") if isinstance(type_, str)]
-    yield "state", ", ".join(_in(state, language) for state in said if state is not None)
-    yield "at", _instant(_at(status, "dpv:isIndicatedAtTime", "@value"), language)
-    yield "by", _in(SPEAKERS.get(_text(status, "dpv:isIndicatedBy", "@type"), _YOU), language)
-    yield "until", _until(_at(status, "dpv:hasDuration", "rdf:value"), language)
-    yield "effect", _instant(_at(status, "passerelle:inEffectAt", "@value"), language)
-    yield "source", _text(source, "dpv:hasName", "@value")
-    yield "recipient", _text(recipient, "dpv:hasName", "@value")
-    yield "purpose", _text(process, "dpv:hasPurpose", "dct:description", "@value")
-    yield "basis", ", ".join(_basis(b, language) for b in _all(process, "dpv:hasLegalBasis"))
-    yield "law", next((_text(b, "dct:references") for b in _all(process, "dpv:hasLegalBasis")), "")
-    yield "data", "\n".join(_datum(d) for d in _all(process, "dpv:hasPersonalData"))
-    conditions = _all(process, "dpv:hasStorageCondition")
-    yield "kept", ", ".join(filter(None, (_period(_at(c, "dpv:hasDuration", "@value"), language) for c in conditions)))
-    yield "where", ", ".join(_tail(_text(p, "@id")) for c in conditions for p in _all(c, "dpv:hasLocation"))
-    yield "control", _text(record, "dpv:hasConsentControl", "dpv:isExercisedAt", "@id")
-    yield "address", _text(recipient, "dpv:hasAddress")
-    yield "contact", _text(record, "dpv:hasConsentControl", "dpv:hasContact")
-    authority = _at(record, "dpv:hasAuthority")
-    yield "authority", f"{_text(authority, 'dpv:hasName')} {_text(authority, 'schema:url', '@id')}".strip()
-    yield "notice", _text(record, "dpv:hasNotice", "dct:description", "@value")
-    yield "agreement", _text(process, "dct:identifier")
-    yield "proof", _text(status, "passerelle:ledger", "@id")
-    yield "receipt", _text(receipt, "dct:identifier")
+    record = at(receipt, "dpv:hasRecordOfActivity")
+    process, status = at(record, "dpv:hasProcess"), at(record, "dpv:hasConsentStatus")
+    source, recipient = (*all_at(record, "dpv:hasDataController"), None, None)[:2]
+    said = [STATES.get(type_) for type_ in all_at(status, "@type") if isinstance(type_, str)]
+    yield "state", ", ".join(in_language(state, language) for state in said if state is not None)
+    yield "at", moment(at(status, "dpv:isIndicatedAtTime", "@value"), language)
+    yield "by", in_language(SPEAKERS.get(text_at(status, "dpv:isIndicatedBy", "@type"), _YOU), language)
+    yield "until", _until(at(status, "dpv:hasDuration", "rdf:value"), language)
+    yield "effect", moment(at(status, "passerelle:inEffectAt", "@value"), language)
+    yield "source", text_at(source, "dpv:hasName", "@value")
+    yield "recipient", text_at(recipient, "dpv:hasName", "@value")
+    yield "purpose", text_at(process, "dpv:hasPurpose", "dct:description", "@value")
+    yield "basis", ", ".join(_basis(b, language) for b in all_at(process, "dpv:hasLegalBasis"))
+    yield "law", next((text_at(b, "dct:references") for b in all_at(process, "dpv:hasLegalBasis")), "")
+    yield "data", "\n".join(_datum(d) for d in all_at(process, "dpv:hasPersonalData"))
+    conditions = all_at(process, "dpv:hasStorageCondition")
+    yield "kept", ", ".join(filter(None, (_period(at(c, "dpv:hasDuration", "@value"), language) for c in conditions)))
+    yield "where", ", ".join(_tail(text_at(p, "@id")) for c in conditions for p in all_at(c, "dpv:hasLocation"))
+    yield "control", text_at(record, "dpv:hasConsentControl", "dpv:isExercisedAt", "@id")
+    yield "address", text_at(recipient, "dpv:hasAddress")
+    yield "contact", text_at(record, "dpv:hasConsentControl", "dpv:hasContact")
+    authority = at(record, "dpv:hasAuthority")
+    yield "authority", f"{text_at(authority, 'dpv:hasName')} {text_at(authority, 'schema:url', '@id')}".strip()
+    yield "notice", text_at(record, "dpv:hasNotice", "dct:description", "@value")
+    yield "agreement", text_at(process, "dct:identifier")
+    yield "proof", text_at(status, "passerelle:ledger", "@id")
+    yield "receipt", text_at(receipt, "dct:identifier")
 
 
-def _at(value: Any, *path: str) -> Any:
+def at(value: Any, *path: str) -> Any:
     """Return what stands at a path, None if nothing does."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def _all(value: Any, name: str) -> list[Any]:
-    found = _at(value, name)
+def all_at(value: Any, name: str) -> list[Any]:
+    """Return all that stands under a name: one value and a list of one are the same in JSON-LD."""
+    found = at(value, name)
     return found if isinstance(found, list) else [] if found is None else [found]
 
 
-def _text(value: Any, *path: str) -> str:
-    found = _at(value, *path)
+def text_at(value: Any, *path: str) -> str:
+    """Return the text at a path, an empty one where there is none."""
+    found = at(value, *path)
     return found if isinstance(found, str) else ""
 
 
-def _in(text: Text, language: str) -> str:
+def in_language(text: Text, language: str) -> str:
+    """Return the words in a language."""
     return text.en if language == "en" else text.fr
 
 
@@ -145,28 +149,30 @@ def _tail(name: str) -> str:
 
 
 def _basis(basis: Any, language: str) -> str:
-    broader = _text(basis, "skos:broader", "@id")
+    broader = text_at(basis, "skos:broader", "@id")
     article = _ARTICLE.fullmatch(broader)
     if article is None:
         return broader
-    cited = _in(Text(fr="RGPD, art. {}({})({})", en="GDPR, Art. {}({})({})"), language).format(*article.groups())
-    return f"{_in(BASES[broader], language)} ({cited})" if broader in BASES else cited
+    cited = in_language(Text(fr="RGPD, art. {}({})({})", en="GDPR, Art. {}({})({})"), language).format(
+        *article.groups()
+    )
+    return f"{in_language(BASES[broader], language)} ({cited})" if broader in BASES else cited
 
 
 def _datum(datum: Any) -> str:
-    name, need = _text(datum, "schema:name"), _text(datum, "dpv:hasJustification", "@value")
+    name, need = text_at(datum, "schema:name"), text_at(datum, "dpv:hasJustification", "@value")
     return f"{name} — {need}" if need else name
 
 
 def _until(value: Any, language: str) -> str:
-    read = _text(value, "@value")
-    if _text(value, "@type") != "xsd:dateTime":
+    read = text_at(value, "@value")
+    if text_at(value, "@type") != "xsd:dateTime":
         return read
-    return _in(Text(fr="jusqu’au {}", en="until {}"), language).format(_instant(read, language))
+    return in_language(Text(fr="jusqu’au {}", en="until {}"), language).format(moment(read, language))
 
 
-def _instant(read: Any, language: str) -> str:
-    """A date and a time of UTC, as people write them."""
+def moment(read: Any, language: str) -> str:
+    """Return a date and a time of UTC as people write them, an empty text for what is none."""
     try:
         at = datetime.fromisoformat(read)
     except (TypeError, ValueError):
@@ -177,4 +183,4 @@ def _instant(read: Any, language: str) -> str:
 def _period(read: Any, language: str) -> str:
     """A period (ISO 8601), in words."""
     parts = re.findall(r"(\d+)([DWMY])", read) if isinstance(read, str) else []
-    return " ".join(f"{n} {_in(_UNITS[unit][n != '1'], language)}" for n, unit in parts)
+    return " ".join(f"{n} {in_language(_UNITS[unit][n != '1'], language)}" for n, unit in parts)

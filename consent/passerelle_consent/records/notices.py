@@ -16,6 +16,9 @@ from passerelle_consent.records.ports import SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_schemas.catalogue import Text
 
+NEWEST = 2**62
+"""Later than any instant."""
+
 
 class Code(StrEnum):
     """What is told. Closed: each has its words in both languages."""

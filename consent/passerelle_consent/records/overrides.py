@@ -110,6 +110,11 @@ def find(conn: sa.Connection, override: bytes) -> Opened:
     return Opened.of(row)
 
 
+def of_subject(conn: sa.Connection, ref: SubjectRef, *, limit: int) -> list[Opened]:
+    """Return what was opened for a subject, the newest first."""
+    return [Opened.of(row) for row in conn.execute(sql.OVERRIDES_OF, {"ref": ref, "limit": limit})]
+
+
 def unreviewed(conn: sa.Connection, *, after: tuple[int, bytes], limit: int) -> list[Opened]:
     """Return what nobody has reviewed, the oldest first; ``after`` is the (opening, id) last seen."""
     at = {"opened_ms": after[0], "id": after[1], "limit": limit}

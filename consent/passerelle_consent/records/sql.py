@@ -375,6 +375,12 @@ FORGET_APPROVALS = sa.delete(approvals).where(*_APPROVED)
 
 INSERT_OVERRIDE = sa.insert(overrides)
 OVERRIDE: sa.Select[Any] = sa.select(overrides).where(overrides.c.id == sa.bindparam("id"))
+OVERRIDES_OF: sa.Select[Any] = (
+    sa.select(overrides)
+    .where(overrides.c.ref == sa.bindparam("ref"))
+    .order_by(overrides.c.opened_ms.desc(), overrides.c.id)
+    .limit(sa.bindparam("limit"))
+)
 UNREVIEWED: sa.Select[Any] = (
     sa.select(overrides)
     .where(

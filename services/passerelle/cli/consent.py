@@ -1,13 +1,16 @@
 """`passerelle consent`: the consent service. Composition root: the one place that puts its real parts together."""
 
 import gc
+import os
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from passerelle.cli.inbox import CONSENT_URL
+from passerelle.cli.receipt import Language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +116,51 @@ def vacuum() -> None:
 
     for name in rewritten(settings().consent_store_url()):
         typer.echo(name)
+
+
+@app.command()
+def export(
+    *,
+    department: Annotated[str, typer.Option("--department", "-d", help="Whose portal: the pseudonym is of there.")],
+    pseudonym: Annotated[str, typer.Option(help="The citizen's, of that department, as hexadecimal.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the first part goes; others beside it.")] = Path(
+        "export.jws"
+    ),
+    lang: Annotated[Language, typer.Option(help="Of the receipts within.")] = Language.FR,
+    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+) -> None:
+    """Write what a citizen said to signed files (GDPR Art. 20), with a token of the city's own issuer.
+
+    `passerelle receipt verify` checks each. Files are for their owner alone; one that is there is not replaced.
+    """
+    import httpx
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.issuer import LocalIssuer
+    from passerelle.portability import TIMEOUT_S, parts
+
+    here = settings()
+    manifest = Manifest.load(here.manifest_path)
+    bearing = _bearing(manifest, ["citizen"], department, pseudonym, None)
+    auth = LocalIssuer(here.home, manifest).bearer(bearing)
+    with httpx.Client(base_url=consent_url, auth=auth, timeout=TIMEOUT_S) as client:
+        for number, part in enumerate(parts(client, pseudonym, lang), 1):
+            path = output if number == 1 else output.with_stem(f"{output.stem}-{number}")
+            _write_own(path, part)
+            typer.echo(path)
+
+
+def _write_own(path: Path, text: str) -> None:
+    from passerelle_schemas.faults import Fault
+
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(text + "\n")
+    except FileExistsError:
+        raise Fault("is there already", where=str(path), hint="choose another: --output") from None
+    except OSError as exc:
+        raise Fault(f"cannot be written: {exc.strerror}", where=str(path)) from None
 
 
 def _bearing(

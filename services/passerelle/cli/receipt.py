@@ -1,12 +1,15 @@
-"""`passerelle receipt`: read and check a receipt, offline."""
+"""`passerelle receipt`: read and check a receipt or an export, offline."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from passerelle_consent.receipts.seal import Kind, Opened
 
 app = typer.Typer(help="Receipts of what a citizen said.", no_args_is_help=True)
 
@@ -23,22 +26,35 @@ class Language(StrEnum):
     EN = "en"
 
 
+HEADS: Mapping[tuple[str, Language], str] = {
+    ("RECEIPT", Language.FR): "Reçu valide : signé par la ville, et tel qu’elle l’a signé.",
+    ("RECEIPT", Language.EN): "Valid receipt: signed by the city, and as it was signed.",
+    ("EXPORT", Language.FR): "Export valide : signé par la ville, et tel qu’elle l’a signé.",
+    ("EXPORT", Language.EN): "Valid export: signed by the city, and as it was signed.",
+}
+
+
 @app.command()
 def verify(
     receipt: File,
     *,
     keys: Keys = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON-LD.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was signed.")] = False,
 ) -> None:
-    """Check a receipt against the public keys, and say what it says. Exit codes: 0 valid, 1 not, 2 cannot tell."""
-    from passerelle_consent.receipts.told import brief, language_of
+    """Check a receipt, or an export, against the public keys, and say what it says.
+
+    Of an export the receipts within are checked too. Exit codes: 0 valid, 1 not, 2 cannot tell.
+    """
+    from passerelle_consent.receipts import exported, told
+    from passerelle_consent.receipts.seal import Kind
 
     opened = _opened(receipt, keys)
     if as_json:
-        typer.echo(json.dumps(opened, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(opened.content, ensure_ascii=False, indent=2))
         return
-    language = language_of(opened)
-    _print("Valid receipt." if language == Language.EN else "Reçu valide.", brief(opened, language))
+    language = Language(told.language_of(opened.content))
+    brief = told.brief if opened.kind is Kind.RECEIPT else exported.brief
+    _print(_head(opened.kind, language), brief(opened.content, language))
 
 
 @app.command()
@@ -48,35 +64,44 @@ def show(
     keys: Keys = None,
     lang: Annotated[Language | None, typer.Option(help="Of the labels [the receipt's own].")] = None,
 ) -> None:
-    """Show all that a receipt says, for people, once it is found valid. Exit codes: as `verify`.
+    """Show all that a receipt, or an export, says, for people, once it is found valid. Exit codes: as `verify`.
 
     The city's own words (purposes, notices) are shown as they were signed: in the receipt's language.
     """
-    from passerelle_consent.receipts.told import language_of, told
+    from passerelle_consent.receipts import exported, told
+    from passerelle_consent.receipts.seal import Kind
 
     opened = _opened(receipt, keys)
-    language = lang or language_of(opened)
-    head = "Receipt, valid: signed by the city." if language == Language.EN else "Reçu valide : signé par la ville."
-    _print(head, told(opened, language))
+    language = lang or Language(told.language_of(opened.content))
+    tell = told.told if opened.kind is Kind.RECEIPT else exported.told
+    _print(_head(opened.kind, language), tell(opened.content, language))
 
 
-def _opened(receipt: Path, keys: Path | None) -> dict[str, Any]:
-    """Return the receipt if it is valid. Raises `BadReceipt`, `UnknownKeys`."""
+def _head(kind: "Kind", language: Language) -> str:
+    return HEADS[kind.name, language]
+
+
+def _opened(receipt: Path, keys: Path | None) -> "Opened":
+    """Return what was signed, if it is valid. Raises `BadReceipt`, `UnknownKeys`."""
     from passerelle.config import settings
     from passerelle.receipt_keys import read_key_set
+    from passerelle_consent.receipts.exported import check_receipts
     from passerelle_consent.receipts.keys import UnknownKeys
-    from passerelle_consent.receipts.seal import BadReceipt, open_sealed
+    from passerelle_consent.receipts.seal import BadReceipt, Kind, open_sealed
 
     text = _text(receipt)
     known = keys or settings().home.receipt_keys
     try:
         key_set = read_key_set(known)
         _tell_unreadable(known, key_set.unreadable())
-        return open_sealed(text, key_set)
+        opened = open_sealed(text, key_set)
+        if opened.kind is Kind.EXPORT:
+            check_receipts(opened.content, key_set)
     except BadReceipt as fault:
         raise BadReceipt(fault.what, where=str(receipt), hint=fault.hint) from None
     except UnknownKeys as fault:
         raise UnknownKeys(fault.what, where=str(known), hint="take them from the city: GET /v1/keys") from None
+    return opened
 
 
 def _tell_unreadable(keys: Path, names: tuple[str, ...]) -> None:
@@ -85,13 +110,13 @@ def _tell_unreadable(keys: Path, names: tuple[str, ...]) -> None:
 
 
 def _text(path: Path) -> str:
-    """Read no more than a receipt may be long."""
-    from passerelle_consent.receipts.seal import RECEIPT_CHARACTERS_MAX, BadReceipt
+    """Read no more than a receipt or an export may be long."""
+    from passerelle_consent.receipts.seal import SEALED_CHARACTERS_MAX, BadReceipt
     from passerelle_schemas.faults import Fault
 
     try:
         with path.open("rb") as file:
-            return file.read(RECEIPT_CHARACTERS_MAX + 1).decode("ascii")
+            return file.read(SEALED_CHARACTERS_MAX + 1).decode("ascii")
     except UnicodeDecodeError:
         raise BadReceipt("is no receipt: it holds other bytes than a receipt has", where=str(path)) from None
     except OSError as exc:

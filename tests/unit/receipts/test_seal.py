@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from passerelle.cli import app
 from passerelle.receipt_keys import keep, read_key_set
 from passerelle_consent.receipts.keys import KEYS_MAX, KeySet, UnknownKeys
-from passerelle_consent.receipts.seal import TYPE, BadReceipt, Seal, open_sealed
+from passerelle_consent.receipts.seal import BadReceipt, Kind, Seal, open_sealed
 from passerelle_schemas.faults import Fault
 
 SEAL, OTHER = Seal.of(b"s" * 32), Seal.of(b"o" * 32)
 KEYS = KeySet().holding(OTHER.jwk()).holding(SEAL.jwk())
 RECEIPT = {"@type": "dpv:ConsentReceipt", "n": 1}
-HEADER = {"alg": "Ed25519", "kid": SEAL.key.thumbprint(), "typ": TYPE}
+HEADER = {"alg": "Ed25519", "kid": SEAL.key.thumbprint(), "typ": Kind.RECEIPT.type}
 
 
 def jwks(*entries):
@@ -45,11 +45,11 @@ def flipped(compact, at):
 
 
 def test_what_was_sealed_is_opened_again():
-    assert open_sealed(SEAL.sign(RECEIPT) + "\n", KEYS) == RECEIPT
+    assert open_sealed(SEAL.sign(RECEIPT) + "\n", KEYS).content == RECEIPT
 
 
 def test_an_old_key_still_opens_what_it_sealed():
-    assert open_sealed(OTHER.sign(RECEIPT), KEYS) == RECEIPT
+    assert open_sealed(OTHER.sign(RECEIPT), KEYS).content == RECEIPT
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,16 @@ def test_an_old_key_still_opens_what_it_sealed():
         ("é.é.é", "cut short"),
         (forged(alg="none"), "not signed as receipts are"),
         (forged(alg="HS256"), "not signed as receipts are"),
-        (forged(typ="JWT"), "not a receipt"),
+        (forged(typ="JWT"), "something else"),
+        (forged(typ=[]), "something else"),
+        (SEAL.sign({**RECEIPT, "n": "a" * 100_000}), "longer than any receipt"),
+        (SEAL.sign(RECEIPT, Kind.EXPORT), "is no export"),
+        (forged(typ=Kind.EXPORT.type), "changed"),
         (forged(crit=["exp"], exp=1), "asks for more"),
         (forged(kid="nobody"), "not among these"),
         (forged(kid=OTHER.key.thumbprint()), "changed"),
         (SEAL.sign({"@type": "dpv:Process"}), "is no receipt"),
-        ("a" * 300_000, "longer"),
+        ("a" * 17_000_000, "longer"),
     ],
 )
 def test_what_is_wrong_is_named(compact, what):
@@ -108,7 +112,7 @@ BROKEN = [
 @pytest.mark.parametrize("broken", BROKEN, ids=str)
 def test_a_broken_key_spoils_no_other_but_what_it_may_have_signed_cannot_be_judged(broken):
     keys = jwks(broken, SEAL.jwk())
-    assert open_sealed(SEAL.sign(RECEIPT), keys) == RECEIPT
+    assert open_sealed(SEAL.sign(RECEIPT), keys).content == RECEIPT
     assert len(keys.unreadable()) == 1
     with pytest.raises(UnknownKeys):
         open_sealed(OTHER.sign(RECEIPT), keys)
@@ -132,7 +136,7 @@ def test_a_file_of_keys_keeps_every_key_that_was_ever_used(tmp_path):
     assert keep(SEAL, path) == keep(SEAL, path) == read_key_set(path) == KEYS
     assert [file.name for file in path.parent.iterdir()] == ["receipts.jwks"]
     for seal in (OTHER, SEAL):
-        assert open_sealed(seal.sign(RECEIPT), read_key_set(path)) == RECEIPT
+        assert open_sealed(seal.sign(RECEIPT), read_key_set(path)).content == RECEIPT
 
 
 def test_a_broken_entry_of_the_file_stays_for_somebody_to_mend(tmp_path):
@@ -166,6 +170,24 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+EXPORT = {
+    "@type": "passerelle:Export",
+    "language": "en",
+    "exported_at": "2026-05-01T08:00:00.001Z",
+    "portal": "citizen-desk",
+    "pseudonym": "ab" * 16,
+    "part": 1,
+    "complete": True,
+    "changes": [
+        {"said": {"kind": "restricted", "state": "restricted"}, "receipt": None},
+        {
+            "said": {"kind": "give", "state": "given", "agreement": "a@1", "recorded_at": "2026-04-01T08:00:00Z"},
+            "receipt": SEAL.sign(RECEIPT),
+        },
+    ],
+}
+
+
 def verified(tmp_path, receipt, keys=None, command=("verify", "--json")):
     """Run the command as a shell does: its exit code, what it printed, and what it said on standard error."""
     (tmp_path / "receipt.jws").write_bytes(receipt if isinstance(receipt, bytes) else receipt.encode())
@@ -182,6 +204,30 @@ def verified(tmp_path, receipt, keys=None, command=("verify", "--json")):
 def test_the_command_prints_a_valid_receipt(tmp_path):
     code, printed, _ = verified(tmp_path, SEAL.sign(RECEIPT))
     assert (code, json.loads(printed)) == (0, RECEIPT)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("verify",), ["Valid export", "Complete", "yes", "Receipts, all valid  1"]),
+        (("show",), ["Valid export", "2026-04-01 08:00:00 (UTC)", "give · given · a@1"]),
+        (("show", "--lang", "fr"), ["Export valide", "Complet", "oui", "01/04/2026 à 08:00:00 (UTC)"]),
+    ],
+)
+def test_the_commands_take_an_export_too(tmp_path, command, words):
+    code, printed, _ = verified(tmp_path, SEAL.sign(EXPORT, Kind.EXPORT), command=command)
+    assert code == 0
+    for said in words:
+        assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("within", "code"),
+    [(flipped(SEAL.sign(RECEIPT), 200), 1), (Seal.of(b"x" * 32).sign(RECEIPT), 1), (SEAL.sign(EXPORT, Kind.EXPORT), 1)],
+)
+def test_an_export_with_a_receipt_that_is_none_is_not_valid(tmp_path, within, code):
+    export = {**EXPORT, "changes": [{"said": {}, "receipt": within}]}
+    assert verified(tmp_path, SEAL.sign(export, Kind.EXPORT))[0] == code
 
 
 SPOKEN = {
@@ -207,7 +253,7 @@ SPOKEN = {
     [
         (("show",), ["signé par la ville", "accord donné", "1 an 6 mois", "votre accord (RGPD, art. 6(1)(a))"]),
         (("show", "--lang", "en"), ["signed by the city", "consent given", "1 year 6 months", "(GDPR, Art. 6(1)(a))"]),
-        (("verify",), ["Reçu valide.", "accord donné", "01/05/2026 à 08:00:00 (UTC)"]),
+        (("verify",), ["Reçu valide", "accord donné", "01/05/2026 à 08:00:00 (UTC)"]),
     ],
 )
 def test_the_commands_say_what_a_receipt_says(tmp_path, command, words):
@@ -240,7 +286,7 @@ def test_the_command_names_a_key_that_it_leaves_out(tmp_path):
         "é.é.é".encode(),
         b"\xff\xfe" * 40,
         b"",
-        b"." * 9_000_000,
+        b"." * 17_000_000,
         signed(b"no JSON"),
         signed(b"\xff"),
         signed(b"[" * 60_000),

@@ -18,9 +18,6 @@ from passerelle_schemas.catalogue import Text
 
 router = APIRouter(route_class=GuardedRoute)
 
-NEWEST = 2**62
-"""Later than any instant."""
-
 
 class NoticeOut(BaseModel):
     """A notice in both languages."""
@@ -62,7 +59,7 @@ async def newest(
     """List what the citizen was told."""
     records, subject = records_of(request), subject_of(request)
     await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.NOTICES))
-    before = page.after(int, bytes) or (NEWEST, b"")
+    before = page.after(int, bytes) or (notices.NEWEST, b"")
     script = partial(notices.newest, ref=subject.ref, before=before, limit=page.rows)
     shown = page.cut(await records.read(script), lambda notice: (notice.at_ms, notice.id))
     return NoticesOut(notices=[NoticeOut.of(notice) for notice in shown])

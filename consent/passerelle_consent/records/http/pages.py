@@ -77,14 +77,19 @@ class Page:
 
     def cut(self, rows: Sequence[T], place: Callable[[T], Place]) -> Sequence[T]:
         """Return the rows that are shown; if there are more, say where."""
+        target = self.following(rows, place)
+        if target is not None:
+            self.response.headers["Link"] = f'<{target}>; rel="next"'
+        return rows[: self.limit]
+
+    def following(self, rows: Sequence[T], place: Callable[[T], Place]) -> str | None:
+        """Return where the next page is, None after the last."""
         if len(rows) <= self.limit:
-            return rows
+            return None
         ends = [part.hex() if isinstance(part, bytes) else part for part in place(rows[self.limit - 1])]
         cursor = urlsafe_b64encode(json.dumps([self._query(), *ends]).encode()).decode()
         filters = [(n, v) for n, v in self.request.query_params.multi_items() if n != "cursor"]
-        target = f"{self.request.url.path}?{urlencode([*filters, ('cursor', cursor)])}"
-        self.response.headers["Link"] = f'<{target}>; rel="next"'
-        return rows[: self.limit]
+        return f"{self.request.url.path}?{urlencode([*filters, ('cursor', cursor)])}"
 
     def _query(self) -> str:
         """Tell one query from another: a cursor is good for its own."""

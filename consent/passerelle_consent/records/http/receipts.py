@@ -1,24 +1,21 @@
 """Receipts of what was said (ISO/IEC TS 27560), and the keys to check them with."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from passerelle_consent.policy.standing import Actor, State
-from passerelle_consent.policy.standings import CONSENTED
-from passerelle_consent.policy.voice import terms_of
-from passerelle_consent.receipts.document import Event, Issue, receipt_of
+from passerelle_consent.receipts.document import Issue
 from passerelle_consent.records import problems
-from passerelle_consent.records.history import Said, one
+from passerelle_consent.records.history import one
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import Hex16
 from passerelle_consent.records.http.calls import PseudonymPath, department_of, reading_of, records_of, subject_of
 from passerelle_consent.records.http.languages import Language, asked_for
 from passerelle_consent.records.ports import SubjectRef
-from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.receipting import Writer
 from passerelle_consent.records.words import What
 
 SEALED, PLAIN = "application/jose", "application/ld+json"
@@ -39,7 +36,7 @@ async def receipt(
     records, subject = records_of(request), subject_of(request)
     await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.CHANGES))
     said = await records.read(partial(one, ref=subject.ref, change=bytes.fromhex(change)))
-    document = document_of(request, subject.ref, said, language)
+    document = writer_of(request, subject.ref, language).document(said)
     headers = {"Content-Language": language, "Vary": "Accept, Accept-Language"}
     if PLAIN in accept:
         return JSONResponse(document, media_type=PLAIN, headers=headers)
@@ -52,27 +49,16 @@ async def keys(request: Request) -> dict[str, list[dict[str, str]]]:
     return {"keys": records_of(request).receipt_keys.public()}
 
 
-def document_of(request: Request, ref: SubjectRef, said: Said, language: str) -> dict[str, Any]:
-    """Write the receipt of something that was said. Raises `Problem` no-receipt, unknown-version."""
-    records, change = records_of(request), said.change
-    if change.agreement is None:
-        raise Problem(problems.NO_RECEIPT)
-    agreement_id, _, version = change.agreement.partition("@")
-    agreement = records.book.version(agreement_id, int(version))
-    state = State(change.state)
-    portal = department_of(request)
+def writer_of(request: Request, ref: SubjectRef, language: Language) -> Writer:
+    """Return who writes a subject's receipts for the caller's portal."""
+    records, portal = records_of(request), department_of(request)
     (own,) = records.register.pseudonyms(portal, [ref])
-    event = Event(
-        id=change.id,
-        subject=own.hex(),
+    return Writer(
+        issue=Issue(controller=records.controller, catalogue=records.catalogue, policy=records.policy),
+        book=records.book,
+        seal=records.seal,
         portal=portal,
-        state=state,
-        at_ms=change.at_ms,
-        until_ms=terms_of(agreement).until_ms(change.at_ms) if state in CONSENTED else None,
-        acknowledged_ms=change.acknowledged_at_ms if change.fenced else None,
-        by=Actor(said.by),
-        department=change.department,
-        notice=said.notice,
+        pseudonym=own.hex(),
+        language=language,
+        now_ms=records.now_ms(),
     )
-    issue = Issue(controller=records.controller, catalogue=records.catalogue, policy=records.policy)
-    return receipt_of(event, agreement, issue, language=language, now_ms=records.now_ms())
