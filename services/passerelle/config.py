@@ -147,11 +147,16 @@ class Settings:
         )
 
 
+def _manifest() -> str:
+    """In a city's own folder, its manifest; in this project's, the demonstration city's."""
+    return "city.yaml" if Path("city.yaml").is_file() else "deploy/city.yaml"
+
+
 def settings() -> Settings:
     """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CONSENT_STORE, _LEDGER_STORE and _LEDGER_INDEX."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
-        manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST", "deploy/city.yaml")).absolute(),
+        manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST") or _manifest()).absolute(),
         bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
         consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
         ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),

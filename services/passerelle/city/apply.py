@@ -1,7 +1,6 @@
 """Brings a cluster to what the manifest says: reads, compares, changes, and looks again."""
 
 import hashlib
-import importlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from passerelle.city.cluster import answer, api
 from passerelle.city.desired import SCRAM_ITERATIONS, Acl, AgentsPlan, Desired, desired
 from passerelle.city.java import Progress, silent
 from passerelle.city.manifest import AgentsApp, Manifest
+from passerelle.city.modules import imported
 from passerelle.city.node import write_private
 from passerelle.city.plan import Alter, Change, Create, Grant, Plan, Revoke, SetPassword, plan
 from passerelle.config import Home, KafkaAccess
@@ -144,7 +144,7 @@ def agents_plans(manifest: Manifest) -> dict[AgentsApp, AgentsPlan]:
 def _agents_plan(manifest: Manifest, app: AgentsApp) -> AgentsPlan:
     where = f"{manifest.path}: agents app {app.id}"
     try:
-        module = importlib.import_module(app.module)
+        module = imported(app.module, manifest.path)
     except ImportError as exc:
         raise Fault(f"module {app.module} cannot be imported: {exc}", where=where) from None
     city = getattr(module, "city", None)

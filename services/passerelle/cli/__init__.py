@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
-from passerelle.cli import agents, city, consent, gate, inbox, kafka, ledger, policy, publish, receipt
+from passerelle.cli import agents, city, consent, gate, inbox, kafka, ledger, policy, publish, receipt, scaffold
 from passerelle_schemas.faults import Fault
 
 app = typer.Typer(
@@ -27,8 +27,10 @@ for group, module in {
     "agents": agents,
     "ledger": ledger,
     "receipt": receipt,
+    "department": scaffold,
 }.items():
     app.add_typer(module.app, name=group)
+app.command()(scaffold.init)
 
 
 def main() -> None:

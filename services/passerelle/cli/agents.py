@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passerelle.cli import scaffold
+
 if TYPE_CHECKING:
     from passerelle.agents.app import AgentApp
     from passerelle.city.manifest import Manifest
     from passerelle.testkit.scenario import Stage
 
 app = typer.Typer(help="Agents: run, list.", no_args_is_help=True)
+
+app.command("new")(scaffold.rule)
 
 FINDINGS_SHOWN = 5
 """Of one attack: the first tell enough."""
@@ -149,13 +153,13 @@ def _only(manifest: "Manifest") -> str:
 
 def _load(module: str) -> "AgentApp":
     """Import the module's ``city``. Raises `Fault`."""
-    import importlib
-
     from passerelle.agents.app import AgentApp
+    from passerelle.city.modules import imported
+    from passerelle.config import settings
     from passerelle_schemas.faults import Fault
 
     try:
-        city = getattr(importlib.import_module(module), "city", None)
+        city = getattr(imported(module, settings().manifest_path), "city", None)
     except ModuleNotFoundError as exc:
         raise Fault(
             f"no module {exc.name}", where=module, hint="name it as in `import …`, for example lutece.agents"

@@ -11,8 +11,6 @@ from passerelle.config import settings
 
 app = typer.Typer(help="The broker: up, down, status.", no_args_is_help=True)
 
-KAFKA_DIR = Path("deploy/kafka")
-
 
 @app.command()
 def up(
@@ -26,18 +24,21 @@ def up(
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="Use this cluster, which exists already, and start none.")
     ] = None,
-    kafka_dir: Annotated[Path, typer.Option(help="Where pom.xml and server.properties stand.")] = KAFKA_DIR,
+    kafka_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where pom.xml and server.properties stand; otherwise kafka/ beside the manifest."),
+    ] = None,
 ) -> None:
     """Start the broker and wait until it answers; find it running if it is."""
     from passerelle.city.broker import Broker
 
-    home = settings().home
+    home, beside = settings().home, settings().manifest_path.parent / "kafka"
     console = Console(stderr=True)
     with console.status("looking for the broker") as spinner:
         if bootstrap_servers:
             broker = Broker.attach(home, bootstrap_servers)
         else:
-            broker = Broker.up(home, kafka_dir, port=port, heap_mb=heap, progress=spinner.update)
+            broker = Broker.up(home, kafka_dir or beside, port=port, heap_mb=heap, progress=spinner.update)
     what = "in use" if broker.pid is None else f"up, pid {broker.pid}"
     typer.echo(f"broker {broker.bootstrap_servers} {what}, cluster {broker.cluster_id}")
 
