@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from passerelle.city.node import free_port
+from passerelle_consent.ledger.checkpoint import Checkpoint
+from passerelle_consent.ledger.faults import Unclear
 from passerelle_consent.ledger.feed import Feed, FeedFault, consumer_settings
 from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Verifier
+from passerelle_consent.ledger.note import Note, Verifier
+from passerelle_consent.ledger.trust import Policy
 from passerelle_consent.ledger.verify import Outcome, verify
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
@@ -196,6 +201,53 @@ def test_the_integrator_from_first_start_to_last_signal(city, integrators):
     third.await_size(size + 7)
     assert third.end() == 0
     assert verified(city).size == size + 7
+
+
+@pytest.fixture
+def witness(city, integrators, tmp_path):
+    """`passerelle ledger witness` of this city's log, named in its home's policy."""
+    integrators().end()
+    port = free_port()
+    arguments = ["--name", "witness.example/w1", "--state", tmp_path / "w1", "--port", str(port)]
+    command = [sys.executable, "-m", "passerelle.cli", "ledger", "witness", *arguments]
+    vkey = city.home.ledger.with_name("ledger.vkey")
+    process = subprocess.Popen([*command, "--log", vkey], stdout=subprocess.PIPE, text=True)
+    key = process.stdout.readline().strip()
+    city.home.witnesses.write_text(f"witness w1 {key} http://127.0.0.1:{port}/\nquorum w1\n")
+    yield process
+    city.home.witnesses.unlink()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_checkpoints_are_cosigned_and_the_log_waits_for_no_witness(city, integrators, witness):
+    gate, policy = Gate(city), Policy.parse(city.home.witnesses.read_bytes())
+    size = verified(city).size
+    integrator = integrators()
+    gate.decide(0, 10)
+    integrator.await_size(size + 10)
+    deadline = time.monotonic() + SECONDS_MAX
+    while cosigned_size(city, policy) != size + 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    witness.kill()
+    for number in range(1, 4):
+        gate.decide(0, 10)
+        integrator.await_size(size + 10 + 10 * number)
+    assert integrator.end() == 0
+    assert verified(city).size == size + 40
+    assert cosigned_size(city, policy) is None
+
+
+def cosigned_size(city, policy):
+    """Size of the published checkpoint when the policy's witnesses have cosigned it."""
+    note = Note.parse((city.home.ledger / "checkpoint").read_bytes())
+    try:
+        policy.check(note)
+    except Unclear:
+        return None
+    return Checkpoint.parse(note.text).size
 
 
 def test_a_department_has_no_way_to_the_ledgers_topics(city):

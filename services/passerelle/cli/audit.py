@@ -69,9 +69,15 @@ def examined(verifier: "Verifier") -> None:
     from passerelle.config import settings
     from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
-    from passerelle_consent.ledger.store import Store
-    from passerelle_consent.ledger.stored import verify_stored
     from passerelle_consent.ledger.verify import Outcome
+    from passerelle_schemas.faults import Fault
+
+    try:
+        from passerelle_consent.ledger.store import Store
+        from passerelle_consent.ledger.stored import verify_stored
+    except ModuleNotFoundError as missing:
+        hint = "install passerelle[consent]"
+        raise Fault(f"a database cannot be read here ({missing.name} is not installed)", hint=hint) from None
 
     here = settings()
     store = Store(here.ledger_store_url(), read_only=True)

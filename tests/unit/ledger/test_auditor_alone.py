@@ -145,6 +145,13 @@ def test_the_integrator_does_not_run_there(tmp_path):
     assert "ModuleNotFoundError" in done.stderr
 
 
+def test_a_database_asked_for_where_there_is_none_is_a_line_and_a_hint(log, tmp_path):
+    arguments = ["ledger", "verify", log.folder, "--store"]
+    done = subprocess.run(program(arguments), capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "install passerelle[consent]" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_fresh_environment_with_the_extra_alone(log, tmp_path):
     """The same, installed: by the lock's versions, from wherever pip finds them."""
