@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from passerelle_consent.policy.days import end_ms, midnight_ms
-from passerelle_schemas.catalogue import TYPE, Text
+from passerelle_schemas.catalogue import Text
+from passerelle_schemas.contract import TYPE
 from passerelle_schemas.documents import Document, DocumentFault, load_all
 
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]

@@ -50,11 +50,12 @@ def problems_of(flow: Flow, agreements: Mapping[str, Agreement], catalogue: Cata
         if ref not in agreements:
             yield "agreements", f"no agreement {ref}"
             return
-    yield from _field_problems(flow, catalogue.by_type(flow.event))
+    yield from problems_of_fields(flow, catalogue.by_type(flow.event))
     yield from _agreement_problems(flow, [agreements[r] for r in flow.agreements], catalogue.by_type(flow.event))
 
 
-def _field_problems(flow: Flow, contract: Contract) -> Iterable[tuple[str, str]]:
+def problems_of_fields(flow: Flow, contract: Contract) -> Iterable[tuple[str, str]]:
+    """Yield what a flow says of its event's fields that the contract does not bear."""
     listed = [*flow.required, *flow.optional]
     for name in sorted(set(listed) - set(contract.fields)):
         yield ("required" if name in flow.required else "optional"), f"{contract.type} has no field {name}"

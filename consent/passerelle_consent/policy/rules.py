@@ -6,12 +6,10 @@ from datetime import date, timedelta
 from passerelle_consent.policy.agreements import Agreement, Basis, SubjectClass
 from passerelle_consent.policy.flows import Flow
 from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.classes import SPECIAL
 from passerelle_schemas.documents import Location
 
-SPECIAL_CLASSES = frozenset(
-    {"health", "ethnic", "political", "religious", "trade-union", "genetic", "biometric", "sex-life"}
-)
-"""Classes of a contract's fields that are special categories (GDPR Art. 9(1))."""
+SPECIAL_CLASSES = frozenset(SPECIAL)
 REVIEW_NEAR_DAYS = 30
 """A review takes a data protection officer some weeks."""
 

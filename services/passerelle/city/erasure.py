@@ -9,10 +9,9 @@ Compacted topics about somebody there is one of, `consent`; what erasure leaves 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from passerelle.city.manifest import DAY_MS, FOREVER_MS, Manifest, retention_ms
-from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.catalogue import Catalogue, Contract
 from passerelle_schemas.documents import Document, Location
 from passerelle_schemas.topics import DECISIONS, EXCHANGE, JOURNAL, outbox
 
@@ -38,10 +37,16 @@ def problems(manifest: Manifest, catalogue: Catalogue) -> Iterator[str]:
     for name, topic in of_the_bus.items():
         yield from _too_long(document, ("retention", name), topic, retention_ms(getattr(kept, name)))
     for contract in catalogue:
-        if not contract.derived:
+        if not contract.derived and _exceeds(retention_ms(contract.retention)):
             path = manifest.contracts / contract.department / f"{contract.event}.v{contract.version}.avsc"
-            topic, ms = outbox(contract.department, contract.event), retention_ms(contract.retention)
-            yield from _contract(path, topic, ms)
+            yield from problems_of_contract(Document(path), contract)
+
+
+def problems_of_contract(document: Document, contract: Contract) -> Iterator[str]:
+    """Say that a contract's outbox would; an event that agents derive has none."""
+    if not contract.derived:
+        topic, ms = outbox(contract.department, contract.event), retention_ms(contract.retention)
+        yield from _too_long(document, ("passerelle.retention",), topic, ms)
 
 
 def problems_of_joins(manifest: Manifest, kept_ms: Sequence[Mapping[str, int]]) -> Iterator[str]:
@@ -50,11 +55,6 @@ def problems_of_joins(manifest: Manifest, kept_ms: Sequence[Mapping[str, int]]) 
     for i, logs in enumerate(kept_ms):
         for log, ms in logs.items():
             yield from _too_long(document, ("agents", i, "module"), log, ms)
-
-
-def _contract(path: Path, topic: str, ms: int) -> Iterator[str]:
-    if _exceeds(ms):
-        yield from _too_long(Document(path), ("passerelle.retention",), topic, ms)
 
 
 def _too_long(document: Document, at: Location, topic: str, ms: int) -> Iterator[str]:

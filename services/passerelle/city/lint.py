@@ -11,7 +11,7 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.flows import Flow, load_flows
 from passerelle_consent.policy.lock import add_missing, problems_of_lock
 from passerelle_consent.policy.rules import problems_of_agreement, problems_of_special_flow, review_warning
-from passerelle_schemas.catalogue import Catalogue
+from passerelle_schemas.catalogue import Catalogue, Contract
 from passerelle_schemas.documents import Document, DocumentFault
 
 Read = TypeVar("Read")
@@ -80,7 +80,12 @@ def _unknown_owners(manifest: Manifest, catalogue: "Catalogue | tuple[()]") -> I
     for contract in catalogue:
         if contract.owner not in manifest.department_ids:
             path = manifest.contracts / contract.department / f"{contract.event}.v{contract.version}.avsc"
-            yield _unknown(manifest, Document(path), "passerelle.owner", contract.owner)
+            yield unknown_owner(manifest, Document(path), contract)
+
+
+def unknown_owner(manifest: Manifest, document: Document, contract: Contract) -> str:
+    """Say that a contract's owner is no department."""
+    return _unknown(manifest, document, "passerelle.owner", contract.owner)
 
 
 def _unknown_recipients(manifest: Manifest, flows: list[Document]) -> Iterator[str]:

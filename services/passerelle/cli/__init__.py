@@ -6,7 +6,20 @@ import sys
 import typer
 from rich.console import Console
 
-from passerelle.cli import agents, city, consent, gate, inbox, kafka, ledger, policy, publish, receipt, scaffold
+from passerelle.cli import (
+    agents,
+    city,
+    consent,
+    contracts,
+    gate,
+    inbox,
+    kafka,
+    ledger,
+    policy,
+    publish,
+    receipt,
+    scaffold,
+)
 from passerelle_schemas.faults import Fault
 
 app = typer.Typer(
@@ -19,6 +32,7 @@ app = typer.Typer(
 for group, module in {
     "kafka": kafka,
     "city": city,
+    "contracts": contracts,
     "publish": publish,
     "inbox": inbox,
     "consent": consent,

@@ -27,6 +27,7 @@ def lint(
     """Check manifest, contracts, flows, agreements and joins; name every problem by file and line."""
     from datetime import UTC, datetime
 
+    from passerelle.city import contracts
     from passerelle.city import lint as rules
     from passerelle.city.apply import checked_plans
     from passerelle.city.manifest import Manifest
@@ -37,7 +38,7 @@ def lint(
         locked = rules.lock(manifest) if lock else []
         bundle = manifest.policy_bundle()
         checked_plans(manifest)
-        warnings = rules.reviews(manifest, datetime.now(UTC).date())
+        warnings = [*rules.reviews(manifest, datetime.now(UTC).date()), *contracts.warnings(manifest)]
     except DocumentFault as fault:
         if as_json:
             typer.echo(json.dumps({"problems": fault.problems}, ensure_ascii=False))
@@ -50,8 +51,8 @@ def lint(
         "agreements": len(bundle.agreements),
     }
     if as_json:
-        found = {"problems": [], "warnings": warnings, "locked": locked}
-        typer.echo(json.dumps({**found, **counts, "policy": bundle.digest.hex()}, ensure_ascii=False))
+        said = {"problems": [], "warnings": warnings, "locked": locked}
+        typer.echo(json.dumps({**said, **counts, "policy": bundle.digest.hex()}, ensure_ascii=False))
         return
     for line in (*(f"locked: {ref}" for ref in locked), *(f"warning: {text}" for text in warnings)):
         typer.echo(line)

@@ -1,12 +1,14 @@
 """A new department: in the manifest, and its first event if it publishes one."""
 
+import json
 from pathlib import Path
 
 from passerelle.city.manifest import RESERVED, Manifest
 from passerelle.scaffold.files import Taken, template, write
-from passerelle_schemas.catalogue import Catalogue
 from passerelle_schemas.documents import Document
 from passerelle_schemas.faults import Fault
+from passerelle_schemas.published import LOCK, Entry, Lock
+from passerelle_schemas.shape import digest
 
 
 def new_department(manifest: Manifest, ident: str, *, fr: str, en: str, event: str | None = None) -> list[Path]:
@@ -18,12 +20,13 @@ def new_department(manifest: Manifest, ident: str, *, fr: str, en: str, event: s
     entry = template("department.yaml", id=ident, fr=fr, en=en, city=manifest.id)
     new, changed = {}, {manifest.path: _inserted(Document(manifest.path), entry)}
     if event is not None:
-        new[manifest.contracts / ident / f"{event}.v1.avsc"] = template(
+        contract = template(
             "contract.avsc", department=ident, name=_camel(event), namespace=f"{manifest.id}.{ident}".replace("-", "_")
         )
-        ids = manifest.contracts / "ids.lock.yaml"
-        last = max((c.schema_id for c in Catalogue.load(manifest.contracts)), default=0)
-        changed[ids] = ids.read_text("utf-8").rstrip("\n").removesuffix("\n{}") + f"\n{ident}.{event}.v1: {last + 1}\n"
+        new[manifest.contracts / ident / f"{event}.v1.avsc"] = contract
+        lock, type_ = Lock.read(manifest.contracts / LOCK), f"{ident}.{event}.v1"
+        entry_of = Entry(id=lock.ids_with([type_])[type_], sha256=digest(json.loads(contract)))
+        changed[lock.path] = lock.text_with({type_: entry_of})
     return write(new, changed)
 
 

@@ -10,7 +10,9 @@ from passerelle.city.lint import checked, lock, reviews
 from passerelle.city.manifest import Manifest
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.lock import LOCK, digest_of
+from passerelle_schemas.contract_files import ContractFiles
 from passerelle_schemas.documents import DocumentFault
+from passerelle_schemas.published import LOCK as CONTRACTS_LOCK
 from unit.policy.city import agreement
 
 PROJECT = Path(__file__).parents[3]
@@ -60,6 +62,13 @@ def relock(city):
     """As if it had always been so: the digests are not what these tests are about."""
     (city / AGREEMENTS / LOCK).unlink()
     lock(manifest(city))
+
+
+def republish(city):
+    """The same for contracts."""
+    contracts = city / "schemas/contracts"
+    (contracts / CONTRACTS_LOCK).unlink()
+    ContractFiles.read(contracts).publish()
 
 
 def problems(city):
@@ -147,6 +156,7 @@ def test_a_withheld_field_must_be_null_by_default(city):
     head, _, tail = text.partition('"valid_until"')
     contract.write_text(head + '"valid_until"' + tail.replace('"default": null,', "", 1))
     assert '"default": null' in tail
+    republish(city)
     flow = city / "schemas/flows/disability-badge.police.yaml"
     said = "optional: field valid_until may be withheld, so null must be its first type and its default"
     assert f"{flow}:{line_of(flow, 'optional:') + 1}: {said}" in problems(city)

@@ -8,6 +8,7 @@ import yaml
 from passerelle_schemas.catalogue import Catalogue, UnknownContract
 from passerelle_schemas.codec import Undecodable
 from passerelle_schemas.documents import DocumentFault
+from passerelle_schemas.shape import digest
 
 CONTRACT = {
     "type": "record",
@@ -28,8 +29,13 @@ CONTRACT = {
 @pytest.fixture
 def contracts(tmp_path):
     write(tmp_path, CONTRACT)
-    (tmp_path / "ids.lock.yaml").write_text(yaml.safe_dump({"registry.moved.v1": 42}))
+    lock(tmp_path, {"registry.moved.v1": 42})
     return tmp_path
+
+
+def lock(folder, ids):
+    entries = {type_: {"id": schema_id, "sha256": digest(CONTRACT)} for type_, schema_id in ids.items()}
+    (folder / "ids.lock.yaml").write_text(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None))
 
 
 def write(folder, contract):
@@ -101,7 +107,7 @@ def test_text_that_is_no_document_has_its_line(contracts):
 
 
 def test_ids_are_locked_unique_and_never_removed(contracts):
-    (contracts / "ids.lock.yaml").write_text("registry.moved.v1: 42\nregistry.gone.v1: 42\n")
+    lock(contracts, {"registry.moved.v1": 42, "registry.gone.v1": 42})
     with pytest.raises(DocumentFault) as caught:
         Catalogue.load(contracts)
     assert any("ids.lock.yaml:2" in p and "never removed" in p for p in caught.value.problems)

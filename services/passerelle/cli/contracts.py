@@ -1,0 +1,82 @@
+"""`passerelle contracts`: contracts as code."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from passerelle.config import settings
+
+if TYPE_CHECKING:
+    from passerelle_schemas.check import Finding
+    from passerelle_schemas.contract_files import ContractFiles
+
+app = typer.Typer(help="Contracts: check them, make code and documents of them, serve them.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FOLDER]", help="A folder of contracts by itself; else the city's, with its flows and agents."
+    ),
+]
+
+
+@app.command()
+def check(
+    folder: Folder = None,
+    *,
+    lock: Annotated[bool, typer.Option("--lock", help="Then give what is new its schema id, for ever.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check every contract, and each new version against the promise of the one before; name file and line."""
+    files, found = _checked(folder)
+    locked: list[str] = []
+    if lock and all(finding.warning or finding.rule == "published" for finding in found):
+        locked = files.publish()
+        files, found = _checked(folder)
+    if as_json:
+        _print_json(files, found, locked)
+    else:
+        _print(files, found, locked)
+    raise typer.Exit(0 if all(finding.warning for finding in found) else 1)
+
+
+def _checked(folder: Path | None) -> "tuple[ContractFiles, list[Finding]]":
+    """Raises `Fault` for a folder that is none, `DocumentFault` for a manifest or a lock that cannot be read."""
+    from passerelle_schemas.contract_files import ContractFiles
+    from passerelle_schemas.faults import Fault
+
+    if folder is None:
+        from passerelle.city import contracts
+        from passerelle.city.manifest import Manifest
+
+        manifest = Manifest.load(settings().manifest_path)
+        files = ContractFiles.read(manifest.contracts)
+        return files, contracts.findings(manifest, files)
+    from passerelle_schemas.check import check
+
+    if not folder.is_dir():
+        raise Fault("no such folder", where=str(folder))
+    files = ContractFiles.read(folder)
+    return files, check(files)
+
+
+def _print(files: "ContractFiles", found: "list[Finding]", locked: list[str]) -> None:
+    for finding in found:
+        typer.echo(f"{'warning: ' if finding.warning else ''}{finding.text} [{finding.rule}]", err=not finding.warning)
+    for type_ in locked:
+        typer.echo(f"locked: {type_}")
+    wrong = sum(not finding.warning for finding in found)
+    count = len(files.contracts)
+    typer.echo(f"{count} contract{'' if count == 1 else 's'}: {wrong or 'no'} problem{'' if wrong == 1 else 's'}")
+
+
+def _print_json(files: "ContractFiles", found: "list[Finding]", locked: list[str]) -> None:
+    said = {
+        "contracts": len(files.contracts),
+        "problems": [{"rule": f.rule, "text": f.text} for f in found if not f.warning],
+        "warnings": [{"rule": f.rule, "text": f.text} for f in found if f.warning],
+        "locked": locked,
+    }
+    typer.echo(json.dumps(said, ensure_ascii=False))
