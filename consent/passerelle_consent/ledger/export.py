@@ -33,8 +33,8 @@ from passerelle_consent.ledger.tiles import TILE_WIDTH, Tile
 MAGIC = "passerelle/ledger/export@v1"
 FORMATS = ("jsonl", "csv", "parquet")
 
-ROWS_AT_ONCE = 4_096
-"""Some 2 MB of entries: what is in memory of an export, however long it is."""
+ROWS_AT_ONCE = 1_024
+"""Half a megabyte of entries, written in some 5 ms: a service's other threads wait no longer for the interpreter."""
 
 HASHES_AT_ONCE = 4_096
 

@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -14,7 +14,7 @@ from passerelle_consent.ledger import index_sql as sql
 from passerelle_consent.ledger import tree
 from passerelle_consent.ledger.counts import By, Count, Every, counted
 from passerelle_consent.ledger.index_sql import LAYOUT
-from passerelle_consent.ledger.select import Selection, Shape
+from passerelle_consent.ledger.select import EVERYTHING, Selection, Shape
 
 CHUNK, CHUNK_MAX = 8, 256
 """Places read of one shape at a time. A page has few of each shape when many are asked for, and all of one when not."""
@@ -78,20 +78,21 @@ class Reader:
             return self._by_ident(wanted.ident, [k.id for k in known], start, end)[:limit]
         return list(islice(self._merged(known, start, end, wanted), limit))
 
-    def all(self, wanted: Selection, *, start: int = 0, end: int | None = None, limit: int) -> list[int]:
+    def all(self, wanted: Selection, *, start: int = 0, end: int | None = None, limit: int) -> Sequence[int]:
         """Return the places in ``[start, end)`` of all entries wanted, ascending; no more than ``limit``, of any."""
         first, end = self._span(wanted, end)
         start = max(start, first)
+        if wanted == EVERYTHING:
+            return range(start, min(end, self.reached().size))[:limit]
         ids = [k.id for k in self._known() if wanted.fits(k.shape)]
         if wanted.ident is not None:
-            return self._by_ident(wanted.ident, ids, start, end)[::-1]
+            return self._by_ident(wanted.ident, ids, start, end)[::-1][:limit]
         found: list[int] = []
+        p = sql.places.c
         for some in _slices(ids):
-            where = (
-                (sql.places.c.idx >= start) & (sql.places.c.idx < end) & sql.places.c.shape.in_(some) & _in_time(wanted)
-            )
-            found += self._db.scalars(sa.select(sql.places.c.idx).where(where).limit(limit - len(found)))
-        return sorted(found)
+            where = (p.idx >= start) & (p.idx < end) & p.shape.in_(some) & _in_time(wanted)
+            found += self._db.scalars(sa.select(p.idx).where(where).order_by(p.idx).limit(limit - len(found)))
+        return sorted(found) if len(ids) > IN_MAX else found
 
     def counts(self, wanted: Selection, by: By, every: Every) -> list[Count]:
         """Count entries, by time and value. ``wanted``'s times are those at which an ``every`` begins."""

@@ -94,8 +94,10 @@ def test_what_is_found_is_what_a_reading_of_the_log_finds(lived, index):
         expected = by_reading(lived, wanted)
         with index.reading() as db:
             assert db.newest(wanted, before=None, limit=10_000) == expected[::-1], wanted
-            assert db.all(wanted, limit=10_000) == expected, wanted
+            assert list(db.all(wanted, limit=10_000)) == expected, wanted
             assert db.newest(wanted, before=400, limit=20) == [i for i in expected if i < 400][-20:][::-1], wanted
+            between = list(db.all(wanted, start=200, end=500, limit=10_000))
+            assert between == [i for i in expected if 200 <= i < 500], wanted
             assert len(db.all(wanted, limit=3)) == min(3, len(expected))
 
 
@@ -134,7 +136,7 @@ def test_it_goes_on_from_where_it_was_and_any_number_may_follow(lived, index, in
         for follower in followers:
             assert follower.catch_up() == len(lived.bodies())
     with index.reading() as db:
-        assert db.all(Selection(), limit=10_000) == list(range(len(lived.bodies())))
+        assert db.all(Selection(), limit=10_000) == range(len(lived.bodies()))
     other.close()
 
 
