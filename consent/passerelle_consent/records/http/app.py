@@ -3,11 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
-from passerelle_consent.records import problems
 from passerelle_consent.records.http import (
     attention,
     consultations,
@@ -32,11 +29,9 @@ from passerelle_consent.records.http import (
     standings,
     voices,
 )
-from passerelle_consent.records.http.access import GuardedRoute
-from passerelle_consent.records.http.edge import Edge, answer
+from passerelle_consent.records.http.guard import guard
 from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.ports import Authenticator
-from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
 
 ROUTERS = (
@@ -86,61 +81,5 @@ def make_app(records: Records, authenticate: Authenticator, rates: Rates) -> Fas
         redoc_url=None,
     )
     app.state.records = records
-    app.state.authenticate = authenticate
-    app.state.rates = rates
-    for router in ROUTERS:
-        app.include_router(router)
-    app.add_middleware(Edge)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _http)
+    guard(app, ROUTERS, authenticate, rates)
     return app
-
-
-async def _problem(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, Problem)  # noqa: S101 - registered for Problem alone
-    return answer(exc, request.scope["state"])
-
-
-async def _malformed(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, RequestValidationError)  # noqa: S101 - registered for it alone
-    kinds = {e["type"] for e in exc.errors()}
-    if "json_invalid" in kinds:
-        return answer(Problem(problems.MALFORMED_JSON), request.scope["state"])
-    kind = problems.UNKNOWN_MEMBER if kinds == {"extra_forbidden"} else problems.MALFORMED
-    errors = [{"where": _where(e), "what": e["type"]} for e in exc.errors()[:ERRORS_SHOWN_MAX]]
-    return answer(Problem(kind, errors=errors), request.scope["state"])
-
-
-ERRORS_SHOWN_MAX = 20
-"""A thousand identities may each be wrong in the same way."""
-
-
-def _where(error: dict[str, object]) -> list[object]:
-    """Return where it is wrong. A member's name that we do not know is the sender's own text: it is not repeated."""
-    loc = error["loc"]
-    assert isinstance(loc, tuple)  # noqa: S101 - pydantic's shape
-    return [*loc[:-1], "?"] if error["type"] == "extra_forbidden" else list(loc)
-
-
-_BY_STATUS: dict[int, problems.ProblemType] = {
-    400: problems.MALFORMED_JSON,  # FastAPI's word for bytes that no JSON parser reads
-    404: problems.NOT_FOUND,
-    405: problems.METHOD_NOT_ALLOWED,
-}
-
-
-async def _http(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for it alone
-    kind = _BY_STATUS.get(exc.status_code, problems.INTERNAL)
-    refused = answer(Problem(kind), request.scope["state"])
-    refused.headers.update(exc.headers or {})
-    if kind is problems.METHOD_NOT_ALLOWED:
-        refused.headers["Allow"] = ", ".join(_methods_at(request.url.path))
-    return refused
-
-
-def _methods_at(path: str) -> list[str]:
-    """Return what a path takes, by all of its routes: Starlette tells of the first one alone."""
-    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, GuardedRoute))
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
