@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from passerelle.cli.receipt import Language
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import uvicorn
     from fastapi import FastAPI
 
     from passerelle.city.manifest import Manifest
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
 PORT = 8470
 PRINCIPAL = "consent"
-REQUESTS_AT_ONCE = 2_000
-"""Connections beyond it are answered 503 at once; each waits 2 s at most, so a thousand withdrawals a second fit."""
-
-DRAIN_S = 10
-"""How long requests may finish after SIGTERM: five times the longest that one waits."""
-
-KEEP_ALIVE_S = 75
-"""Longer than clients keep an idle connection (httpx 5 s, browsers and proxies up to 60 s): they close it, never we, so
-that no request meets a connection that is just being closed."""
 
 TOKEN_MINUTES_MAX = 24 * 60
 """A token cannot be taken back."""
@@ -55,11 +46,12 @@ def serve(
 
     import uvloop
 
+    from passerelle.cli.serving import listen
     from passerelle.config import settings
     from passerelle.telemetry import configure
 
     configure(PRINCIPAL)
-    with _listen(host, port) as listening, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with listen(host, port) as listening, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_serve(settings(), listening))
     raise typer.Exit(code)
 
@@ -189,28 +181,10 @@ def _bearing(
     return Bearing(scopes=scopes, department=department, pseudonym=block, subject=subject)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    from passerelle_schemas.faults import Fault
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With its protocol by name: asyncio turns Nagle's algorithm off for no other, and an answer in two writes, head and
-    # body, would then wait some 40 ms for the client's delayed acknowledgement of the first.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as exc:
-        listening.close()
-        hint = "choose another port: passerelle consent serve --port 0"
-        raise Fault(f"cannot listen: {exc.strerror}", where=f"{host}:{port}", hint=hint) from None
-    return listening
-
-
 async def _serve(here: "Settings", listening: socket.socket) -> int:
     """Serve until told to end; return the exit code."""
-    import structlog
-    import uvicorn
-
+    from passerelle.cli.serving import serve as serve_until_told
+    from passerelle.cli.serving import server as make_server
     from passerelle.consent_clients import Clients
 
     broken: list[BaseException] = []
@@ -223,41 +197,18 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
     async with Clients(here) as clients:
         parts = _parts(here, clients, give_up)
         application = _application(here, parts)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                application,
-                log_config=None,
-                access_log=False,
-                http="httptools",
-                server_header=False,
-                date_header=False,
-                limit_concurrency=REQUESTS_AT_ONCE,
-                timeout_graceful_shutdown=DRAIN_S,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                lifespan="off",  # `_serve` starts the service itself, so that a fault is one line and no traceback
-            )
-        )
+        server = make_server(application)
         records = application.state.records
         await records.start()
         # Some 130,000 objects of libraries live as long as the process: the collector need not look through them again
         # and again, which stands still for some 50 ms each time.
         gc.freeze()
         try:
-            listening.listen()
-            address, port = listening.getsockname()[:2]
-            structlog.get_logger(PRINCIPAL).info("ready", address=f"http://{address}:{port}")
-            _finish_on_signals()
-            await server.serve(sockets=[listening])
+            await serve_until_told(server, listening, PRINCIPAL)
         finally:
             await records.stop()
     # EX_TEMPFAIL: whoever watches over us may start us again.
     return getattr(broken[0], "exit_code", 75) if broken else 0
-
-
-def _finish_on_signals() -> None:
-    """Uvicorn raises the signal that ended it once more when it is done; by then it is only a matter of stopping."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
 
 
 def _application(here: "Settings", parts: "Parts") -> "FastAPI":

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CONSENT_URL = "http://127.0.0.1:8470"
 """Where `passerelle consent serve` listens unless told otherwise."""
 
+HTTP_PORT = 8480
+
 app = typer.Typer(help="Publish a department's events, and link its citizens.", no_args_is_help=True)
 app.add_typer(outbox.app, name="outbox")
 
@@ -95,6 +97,20 @@ def link(
 
     if not asyncio.run(_link(settings(), file, department, consent_url)):
         raise typer.Exit(1)
+
+
+@app.command("http")
+def serve_http(
+    *,
+    department: Department,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = HTTP_PORT,
+) -> None:
+    """Take JSON events over HTTP until SIGTERM: `/v1/events`, `/v1/events/batch`. Callers have the scope department."""
+    from passerelle.cli.ingress import run
+
+    hush_libraries()
+    run(department, host, port)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ base64. Everything else is as JSON has it; what fits no type is named by its fie
 
 import base64
 import binascii
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -51,15 +52,27 @@ class Misfit(Exception):
 
 def encoded(contract: Contract, document: Any) -> bytes:
     """Return the framed Avro value of a parsed JSON document. Raises `Misfit`: it names the fields that are wrong."""
-    value = converted(contract, document)
+    value, errors = _converted(contract, document)
+    if errors:
+        wrong = {error.path for error in errors}
+        raise Misfit(*[*errors, *(e for e in _misfits(contract, value) if e.path not in wrong)][:ERRORS_MAX])
     try:
         return contract.encode(value)
     except (Undecodable, ValueError, TypeError, OverflowError):
-        raise Misfit(*_misfits(contract, value)) from None
+        found = tuple(_misfits(contract, value))
+        raise Misfit(*found or (BadField(path=(), what="does not fit its contract"),)) from None
 
 
 def converted(contract: Contract, document: Any) -> dict[str, Any]:
     """Return the value with its dates, decimals and bytes as such. Raises `Misfit`."""
+    value, errors = _converted(contract, document)
+    if errors:
+        raise Misfit(*errors[:ERRORS_MAX])
+    return value
+
+
+def _converted(contract: Contract, document: Any) -> tuple[dict[str, Any], list[BadField]]:
+    """Return what could be converted, and what could not; a field that could not is left out."""
     if not isinstance(document, dict):
         raise Misfit(BadField(path=(), what="the value is not an object"))
     converters = _converters(_ById(contract))
@@ -71,12 +84,10 @@ def converted(contract: Contract, document: Any) -> dict[str, Any]:
             continue
         convert = converters[name]
         try:
-            value[name] = given if convert is None or given is None else convert(given)
+            value[name] = _json(given) if convert is None or given is None else convert(given)
         except (ValueError, TypeError, ArithmeticError):
             errors.append(BadField(path=(name,), what="does not fit its type"))
-    if errors:
-        raise Misfit(*errors[:ERRORS_MAX])
-    return value
+    return value, errors
 
 
 def plain(value: Any) -> Any:
@@ -102,6 +113,13 @@ def _plain(value: Any) -> Any:
             return base64.b64encode(value).decode()
         case _:
             return value
+
+
+def _json(given: Any) -> Any:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have (RFC 8259 §6)."""
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError
+    return given
 
 
 class _ById:
@@ -184,18 +202,13 @@ def _of_record(converters: Mapping[str, Convert | None]) -> Convert | None:
 
 def _misfits(contract: Contract, value: Mapping[str, Any]) -> Iterator[BadField]:
     """Name the fields that are missing or do not fit."""
-    found = 0
     for spec in contract.schema["fields"]:
         name = spec["name"]
         if name not in value:
             if "default" not in spec:
-                found += 1
                 yield BadField(path=(name,), what="is missing")
         elif not _fits(value[name], spec["type"]):
-            found += 1
             yield BadField(path=(name,), what="does not fit its type")
-    if not found:
-        yield BadField(path=(), what="does not fit its contract")
 
 
 def _fits(value: Any, schema: Any) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from passerelle.cli.consent import _listen
+from passerelle.cli.serving import listen
 
 
 async def test_an_answer_in_two_writes_does_not_wait_for_the_clients_acknowledgement():
@@ -13,7 +13,7 @@ async def test_an_answer_in_two_writes_does_not_wait_for_the_clients_acknowledge
         answered.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    with _listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0) as listening:
         async with await asyncio.start_server(serve, sock=listening):
             _, writer = await asyncio.open_connection(*listening.getsockname())
             assert await answered
