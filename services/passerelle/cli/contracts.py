@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from passerelle_schemas.check import Finding
     from passerelle_schemas.contract_files import ContractFiles
 
+PORT = 8471
+REQUESTS_AT_ONCE = 1_000
+"""Each is answered from memory; clients keep what they read, so that more means that something is wrong."""
+
 app = typer.Typer(help="Contracts: check them, make code and documents of them, serve them.", no_args_is_help=True)
 
 Folder = Annotated[
@@ -80,3 +84,22 @@ def _print_json(files: "ContractFiles", found: "list[Finding]", locked: list[str
         "locked": locked,
     }
     typer.echo(json.dumps(said, ensure_ascii=False))
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = PORT,
+) -> None:
+    """Serve the contracts as a schema registry, read-only, until SIGTERM: what Confluent's clients ask for."""
+    import uvicorn
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.registry import application
+    from passerelle_schemas.catalogue import Catalogue
+    from passerelle_schemas.registry import Registry
+
+    registry = Registry(Catalogue.load(Manifest.load(settings().manifest_path).contracts))
+    typer.echo(f"{len(registry.subjects())} subjects at http://{host}:{port}")
+    uvicorn.run(application(registry), host=host, port=port, log_level="warning", limit_concurrency=REQUESTS_AT_ONCE)
