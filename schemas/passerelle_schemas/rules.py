@@ -30,7 +30,9 @@ _JAVA = frozenset({
     "synchronized", "this", "throw", "throws", "transient", "void", "volatile"
 })  # fmt: skip
 """Java's keywords that are none of Python's (JLS 21, §3.9)."""
-RESERVED = frozenset(word.lower() for word in keyword.kwlist) | _JAVA
+_CODE = frozenset({"bool", "bytes", "str", "tuple", "to_avro", "from_avro"})
+"""What the classes that are made of contracts mean by these words."""
+RESERVED = frozenset(word.lower() for word in keyword.kwlist) | _JAVA | _CODE
 
 LOGICAL: Mapping[str, frozenset[str]] = {
     "date": frozenset({"int"}),

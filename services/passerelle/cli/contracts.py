@@ -9,6 +9,7 @@ import typer
 from passerelle.config import settings
 
 if TYPE_CHECKING:
+    from passerelle_schemas.catalogue import Catalogue
     from passerelle_schemas.check import Finding
     from passerelle_schemas.contract_files import ContractFiles
 
@@ -95,11 +96,42 @@ def serve(
     """Serve the contracts as a schema registry, read-only, until SIGTERM: what Confluent's clients ask for."""
     import uvicorn
 
-    from passerelle.city.manifest import Manifest
     from passerelle.registry import application
-    from passerelle_schemas.catalogue import Catalogue
     from passerelle_schemas.registry import Registry
 
-    registry = Registry(Catalogue.load(Manifest.load(settings().manifest_path).contracts))
+    registry = Registry(_catalogue())
     typer.echo(f"{len(registry.subjects())} subjects at http://{host}:{port}")
     uvicorn.run(application(registry), host=host, port=port, log_level="warning", limit_concurrency=REQUESTS_AT_ONCE)
+
+
+@app.command()
+def codegen(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the Python package to write.", metavar="DIR")],
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when it would be another.")
+    ] = False,
+) -> None:
+    """Write a frozen, typed class for each contract, with the way to and from Avro. The standard library is enough."""
+    from passerelle.made import differing, write_made
+    from passerelle_schemas.codegen import HEAD, modules
+
+    files = {out / name: text for name, text in modules(_catalogue()).items()}
+    if check_only:
+        _tell_differing(differing(files))
+    else:
+        write_made(files, head=HEAD)
+        typer.echo(f"wrote {len(files)} files in {out}")
+
+
+def _catalogue() -> "Catalogue":
+    from passerelle.city.manifest import Manifest
+    from passerelle_schemas.catalogue import Catalogue
+
+    return Catalogue.load(Manifest.load(settings().manifest_path).contracts)
+
+
+def _tell_differing(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(f"{path}: is not what the contracts make")
+    raise typer.Exit(1 if paths else 0)
