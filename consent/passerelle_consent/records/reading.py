@@ -5,6 +5,7 @@ some 600 bytes of the log; a bound by the hour would be cheaper, and would hide 
 """
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
@@ -99,27 +100,27 @@ class Audits:
     """Of which auditors the ledger was told that they read the log at large: a `read` about nobody.
 
     One entry for each auditor and hour, on disk before the first answer: a log that grew by a line for each look at it
-    would be flooded by being watched. A service that starts again tells once more. Who it was stands in the service's
-    own log beside the entry's id, since entries name nobody.
+    would be flooded by being watched. A service that starts again tells once more. Entries name nobody: who it was is
+    told by a hash of the principal's name, in the service's own log beside the entry's id.
     """
 
     def __init__(self, new_id: NewId) -> None:
         self._new_id = new_id
-        self._told: OrderedDict[str, int] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self._telling = asyncio.Lock()
 
     async def told(
         self, principal: Principal, at_ms: int, tell: Callable[[JournalEntry], Coroutine[Any, Any, None]]
     ) -> None:
         """Tell, unless this hour's entry of this auditor stands. Raises what ``tell`` raises."""
-        hour = at_ms // HOUR_MS
+        who, hour = (principal.name, principal.department), at_ms // HOUR_MS
         async with self._telling:  # whoever asks meanwhile is not answered before it is written
-            if self._told.get(principal.name) == hour:
+            if self._told.get(who) == hour:
                 return
             entry = JournalEntry(id=self._new_id(), type=JournalType.READ, at_ms=at_ms, department=principal.department)
             await tell(entry)
-            _log.info("log read", reading=entry.id.hex(), principal=principal.name)
-            self._told[principal.name] = hour
+            _log.info("log read", reading=entry.id.hex(), by=hashlib.sha256(principal.name.encode()).hexdigest())
+            self._told[who] = hour
             while len(self._told) > AUDITORS_KEPT:
                 self._told.popitem(last=False)
 

@@ -37,6 +37,7 @@ from passerelle_consent.records.changes import Asked, Change
 from passerelle_consent.records.database import Script
 from passerelle_consent.records.effects import Effect, Effects, within
 from passerelle_consent.records.log import PublishedLog
+from passerelle_consent.records.lookups import Lookups
 from passerelle_consent.records.policy_book import PolicyBook
 from passerelle_consent.records.ports import (
     Clock,
@@ -114,6 +115,7 @@ class Records:
         self._effects = Effects()
         self._fence = fence.Fence(parts.partitions)
         self._audits = Audits(parts.new_id)
+        self._lookups = Lookups(parts.log)
         self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled, on_idle=self._idle)
         self._unswept = True  # a last life may have ended before its sweep
         self._chores_due = asyncio.Event()
@@ -213,6 +215,7 @@ class Records:
         if relay:
             await asyncio.wait(relay, timeout=DRAIN_S)
         await _end(relay)
+        self._lookups.close()
         await self._parts.store.close()
 
     def not_ready(self) -> str | None:
@@ -283,12 +286,8 @@ class Records:
             raise Problem(problems.LEDGER_UNAVAILABLE) from None
 
     async def from_log(self, ask: Callable[[PublishedLog], T]) -> T:
-        """Ask the published log, on a thread. Raises `Problem` ledger-unavailable, and what ``ask`` raises."""
-        try:
-            return await asyncio.to_thread(ask, self._parts.log)
-        except LedgerAway as away:
-            _log.warning("log away", error=str(away))
-            raise Problem(problems.LEDGER_UNAVAILABLE) from None
+        """Ask the published log. Raises `Problem` ledger-unavailable, overloaded, and what ``ask`` raises."""
+        return await self._lookups.ask(ask)
 
     async def tell_audit(self, principal: Principal) -> None:
         """Journal that an auditor reads the log at large, once an hour. Raises `Problem`."""

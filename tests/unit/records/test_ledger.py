@@ -1,6 +1,10 @@
 """What auditors can ask of the whole log: entries by what they say, counts, proofs; and that their reading is told."""
 
+import asyncio
+import hashlib
 import io
+import json
+import threading
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import get_args
@@ -260,6 +264,25 @@ def test_the_words_of_the_log_are_its_own():
     assert set(get_args(CountedEvery)) == set(Every)
     assert get_args(ExportFormat) == FORMATS
     assert {f.name for f in fields(LogFilter)} == {f.name for f in fields(Selection)}
+
+
+async def test_beyond_a_second_of_work_an_auditor_hears_it_at_once(known, monkeypatch):
+    held, log = threading.Event(), known.city.records._parts.log
+    monkeypatch.setattr(log, "proof", lambda _: held.wait(20) and None)
+    waiting = [asyncio.create_task(known.city.call("GET", f"{ENTRIES}/0/proof", token="auditor")) for _ in range(66)]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert {slug(task.result()) for task in done} == {"overloaded"}
+    held.set()
+    answers = [slug(await task) for task in waiting]
+    assert (answers.count("overloaded"), answers.count("unknown-entry")) == (2, 64)
+
+
+async def test_the_services_own_log_tells_who_it_was_without_a_name(known, capsys):
+    await asked(known)
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"log read"' in line]
+    await until(lambda: reads(known.city))
+    assert line["reading"] == reads(known.city)[0].id.hex()
+    assert line["by"] == hashlib.sha256(b"auditor None None").hexdigest()
 
 
 async def test_a_log_without_its_index_is_a_503(city):

@@ -4,6 +4,7 @@ The checkpoint and the hashes are for everybody: that nothing was taken back can
 What the entries say is for auditors. A city that serves its folder by a web server of its own keeps it so.
 """
 
+import asyncio
 import gzip
 from base64 import b64encode
 from typing import Annotated, Self
@@ -83,7 +84,7 @@ class CheckpointOut(BaseModel):
 
 
 @router.get("/v1/ledger/checkpoint")
-@refuses(problems.LEDGER_UNAVAILABLE)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.OVERLOADED)
 async def current(request: Request, response: Response) -> CheckpointOut:
     """Show the checkpoint, with the witnesses that cosigned it."""
     response.headers["Cache-Control"] = FRESH
@@ -91,7 +92,7 @@ async def current(request: Request, response: Response) -> CheckpointOut:
 
 
 @router.get("/checkpoint", response_class=PlainTextResponse)
-@refuses(problems.LEDGER_UNAVAILABLE, problems.NOT_FOUND)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.OVERLOADED, problems.NOT_FOUND)
 async def checkpoint(request: Request) -> PlainTextResponse:
     """Return the checkpoint, a signed note (C2SP tlog-checkpoint)."""
     return PlainTextResponse(await _file(request, "checkpoint"), headers={"Cache-Control": FRESH})
@@ -104,18 +105,19 @@ class Bytes(Response):
 
 
 @router.get("/tile/entries/{number:path}", response_class=Bytes, dependencies=[Depends(told)])
-@refuses(problems.LEDGER_UNAVAILABLE, problems.NOT_FOUND)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.OVERLOADED, problems.NOT_FOUND)
 async def bundle(request: Request, number: Number) -> Bytes:
     """Return a bundle of entries (C2SP tlog-tiles)."""
     data = await _file(request, f"tile/entries/{number}")
     headers = {"Cache-Control": f"private, {FOR_EVER}", "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Bytes(gzip.compress(data, GZIP_LEVEL, mtime=0), headers={**headers, "Content-Encoding": "gzip"})
+        packed = await asyncio.to_thread(gzip.compress, data, GZIP_LEVEL, mtime=0)
+        return Bytes(packed, headers={**headers, "Content-Encoding": "gzip"})
     return Bytes(data, headers=headers)
 
 
 @router.get("/tile/{level}/{number:path}", response_class=Bytes)
-@refuses(problems.LEDGER_UNAVAILABLE, problems.NOT_FOUND)
+@refuses(problems.LEDGER_UNAVAILABLE, problems.OVERLOADED, problems.NOT_FOUND)
 async def tile(request: Request, level: Level, number: Number) -> Bytes:
     """Return a tile of hashes (C2SP tlog-tiles)."""
     return Bytes(await _file(request, f"tile/{level}/{number}"), headers={"Cache-Control": f"public, {FOR_EVER}"})
