@@ -1,8 +1,10 @@
 """The policy as the service uses it: current agreements, and its publication on `consent`."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 
 import sqlalchemy as sa
+import structlog
 
 from passerelle_consent.policy.agreements import Agreement, Basis
 from passerelle_consent.policy.bundle import PolicyBundle
@@ -12,7 +14,14 @@ from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.standings import Row
 from passerelle_consent.records.transitions import Action, like
 from passerelle_consent.wire import POLICY_KEY, JournalEntry, JournalType
+from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import CONSENT
+
+_log = structlog.get_logger("policy")
+
+
+class NotItsResult(Fault):
+    """A version names a consultation, and not what came of it."""
 
 
 class PolicyBook:
@@ -103,7 +112,9 @@ class PolicyBook:
 
 
 def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: NewId, partitions: int) -> bool:
-    """Put the policy on the outbox unless it is the one published last. Raises `BadBundle`. Returns whether it did.
+    """Put the policy on the outbox unless it is the one published last. Raises `BadBundle`, `NotItsResult`.
+
+    Returns whether it did.
 
     One record on each partition of `consent`, a `policy` entry and one `agreement` entry for each version that was
     never published before.
@@ -112,6 +123,7 @@ def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: Ne
         return False
     known = set(conn.scalars(sql.PUBLISHED_AGREEMENTS))
     new = sorted(a.ref for a in bundle.agreements if a.ref not in known)
+    _check_consultations(conn, [a for a in bundle.agreements if a.ref in new])
     packed = bundle.pack()
     rows = [Row(topic=CONSENT, partition=p, key=POLICY_KEY, value=packed) for p in range(partitions)]
     entries = [JournalEntry(id=new_id(), type=JournalType.POLICY, at_ms=at_ms, policy=bundle.digest)]
@@ -125,6 +137,20 @@ def publish(conn: sa.Connection, bundle: PolicyBundle, *, at_ms: int, new_id: Ne
         conn.execute(sql.INSERT_AGREEMENTS, [{"ref": ref} for ref in new])
     standings.tell(conn, rows)
     return True
+
+
+def _check_consultations(conn: sa.Connection, published: Iterable[Agreement]) -> None:
+    """See that a new version has the result of its consultation, wherever that was held in this store."""
+    for agreement in published:
+        named = agreement.consultation
+        if named is None:
+            continue
+        row = conn.execute(sql.CONSULTATION, {"id": named.id}).one_or_none()
+        if row is None:  # a store that was made anew knows none of before
+            _log.warning("consultation not known here", agreement=agreement.ref, consultation=named.id)
+        elif row.agreement != agreement.ref or row.result is None or sha256(row.result).hexdigest() != named.result:
+            hint = f"passerelle consent consultations close {named.id}"
+            raise NotItsResult(f"names another result than that of {named.id}", where=agreement.ref, hint=hint)
 
 
 def _in_force(agreement: Agreement, now_ms: int) -> bool:

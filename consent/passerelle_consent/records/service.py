@@ -182,7 +182,7 @@ class Records:
     async def start(self) -> None:
         """Open the store, publish the policy if it is new, wait again for what had not taken effect, then run.
 
-        Raises `StoreFault`, `BadBundle`.
+        Raises `StoreFault`, `BadBundle`, `NotItsResult`.
         """
         p = self._parts
         await p.store.open()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passerelle.cli import consultations
 from passerelle.cli.inbox import CONSENT_URL
 from passerelle.cli.receipt import Language
 
@@ -33,6 +34,7 @@ TOKEN_MINUTES_MAX = 24 * 60
 """A token cannot be taken back."""
 
 app = typer.Typer(help="The consent service.", no_args_is_help=True)
+app.add_typer(consultations.app, name="consultations")
 
 
 @app.command()
