@@ -135,3 +135,31 @@ def _tell_differing(paths: list[Path]) -> None:
     for path in paths:
         typer.echo(f"{path}: is not what the contracts make")
     raise typer.Exit(1 if paths else 0)
+
+
+@app.command()
+def docs(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when it would be another.")
+    ] = False,
+) -> None:
+    """Write an AsyncAPI 3 document of the city's events, and a catalogue page in French and English."""
+    from passerelle.city.manifest import Manifest
+    from passerelle.contract_docs.asyncapi import document, text
+    from passerelle.contract_docs.page import HEAD, page
+    from passerelle.made import differing, write_made
+
+    manifest = Manifest.load(settings().manifest_path)
+    bundle = manifest.policy_bundle()
+    described, shown = (
+        {out / "asyncapi.json": text(document(manifest, bundle))},
+        {out / "index.html": page(manifest, bundle)},
+    )
+    if check_only:
+        _tell_differing(differing({**described, **shown}))
+    write_made(shown, head=HEAD)
+    write_made(described, head='{\n  "asyncapi": ')
+    for path in (*described, *shown):
+        typer.echo(f"wrote {path}")
