@@ -9,7 +9,6 @@ import base64
 import fcntl
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,13 +90,12 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._threads = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold all that is kept, among threads and processes."""
-        with self._threads, (self._folder / "lock").open("wb") as file:
+        """Hold all that is kept, among threads and processes: each opens the file for itself."""
+        with (self._folder / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -80,11 +80,11 @@ def test_a_new_consent_opens_the_fence(withdrawn):
     assert (fence.answer, fence.reopened is not None) == (Answer.HELD, True)
 
 
-def test_a_log_that_leaves_an_entry_out_is_not_scanned(withdrawn):
+def test_a_log_whose_entries_are_not_those_that_were_signed_is_not_scanned(withdrawn):
     for path in (withdrawn.folder / "tile/entries/000.p").iterdir():
         raw = path.read_bytes()
-        path.write_bytes(raw.replace(b"deny", b"dent"))
-    with pytest.raises(Invalid):
+        path.write_bytes(raw.replace(b"phone@1", b"phone@2"))
+    with pytest.raises(Invalid, match="root"):
         scanned(withdrawn)
 
 

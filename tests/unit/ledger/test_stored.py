@@ -87,6 +87,7 @@ def test_another_master_key_and_another_log_cannot_tell(held):
     [
         ("DELETE FROM entries WHERE idx = 600", "checkpoints: size 601"),
         ("DELETE FROM entries WHERE idx = 7", "checkpoints: size "),
+        ("UPDATE entries SET ident = zeroblob(16) WHERE idx = 7", "entries: 7"),
         ("DELETE FROM tiles WHERE level = 1", "tiles: tile/1/000"),
         ("INSERT INTO tiles VALUES (5, 5, x'00')", "tiles"),
         ("UPDATE private_parts SET handle = (SELECT handle FROM private_parts WHERE idx = 1) WHERE idx = 900", None),

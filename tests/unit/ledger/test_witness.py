@@ -20,7 +20,7 @@ from passerelle_consent.ledger.cosignature import Cosigner, WitnessKey
 from passerelle_consent.ledger.cosigning import WitnessedPublisher
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Note, Signer
+from passerelle_consent.ledger.note import Note, SignatureLine, Signer
 from passerelle_consent.ledger.publish import FolderPublisher
 from passerelle_consent.ledger.store import Store
 from passerelle_consent.ledger.trust import KnownWitness, Policy
@@ -99,6 +99,13 @@ def test_a_cosignature_is_over_time_and_checkpoint():
         KEY.check(line, Tree(3).head(2).text())
     with pytest.raises(Invalid):
         KEY.check(type(line)(name=line.name, key_id=line.key_id, signature=b"short"), head.text())
+
+
+def test_a_cosignature_of_no_time():
+    text, time_s = Tree(3).head(3).text(), 2**63
+    signature = time_s.to_bytes(8, "big") + COSIGNER.private.sign(f"cosignature/v1\ntime {time_s}\n{text}".encode())
+    with pytest.raises(Invalid, match="no time"):
+        KEY.check(SignatureLine(name=KEY.name, key_id=KEY.key_id, signature=signature), text)
 
 
 def test_a_logs_key_is_no_witnesss_and_the_other_way_round():
@@ -269,6 +276,22 @@ def test_a_witness_that_is_down_never_stops_the_log(town, monkeypatch):
     witnessed.close()
     assert not any(asker.is_alive() for asker in witnessed._askers)
     assert cosigning.REST_S >= 1
+
+
+def test_a_cosignature_that_comes_too_late_is_not_put_under_another_checkpoint(town):
+    integrator = town.started()
+    older, _ = LogFolder(town.folder).checkpoint(SIGNER.verifier)
+    town.decide()
+    integrator.step()
+    published = (town.folder / "checkpoint").read_bytes()
+    publisher = FolderPublisher(town.folder, SIGNER.verifier)
+    assert not publisher.add(older, COSIGNER.sign(older.text(), NOW_S))
+    assert (town.folder / "checkpoint").read_bytes() == published
+    newer, _ = LogFolder(town.folder).checkpoint(SIGNER.verifier)
+    for time_s in (NOW_S, NOW_S + 60):
+        assert publisher.add(newer, COSIGNER.sign(newer.text(), time_s))
+    note = Note.parse((town.folder / "checkpoint").read_bytes())
+    assert (len(note.signatures), KEY.time_s(note)) == (2, NOW_S + 60), "the newest of a witness stands for it"
 
 
 def cosigned(town, http):
