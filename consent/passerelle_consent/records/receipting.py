@@ -29,7 +29,7 @@ class Writer:
     now_ms: int
 
     def document(self, said: Said) -> dict[str, Any]:
-        """Write the receipt of something that was said. Raises `Problem` no-receipt, unknown-version."""
+        """Write the receipt of what was said. Raises `Problem` no-receipt, unknown-agreement, unknown-version."""
         if said.change.agreement is None:
             raise Problem(problems.NO_RECEIPT)
         agreement_id, _, version = said.change.agreement.partition("@")
@@ -50,5 +50,8 @@ class Writer:
         return receipt_of(event, agreement, self.issue, language=self.language, now_ms=self.now_ms)
 
     def sealed(self, said: Said) -> str | None:
-        """Return the signed receipt, None of what is about no agreement. Raises `Problem` unknown-version."""
-        return None if said.change.agreement is None else self.seal.sign(self.document(said))
+        """Return the signed receipt; None of what is about no agreement, or one that the policy no longer holds."""
+        try:
+            return self.seal.sign(self.document(said))
+        except Problem:
+            return None

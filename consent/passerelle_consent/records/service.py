@@ -185,6 +185,8 @@ class Records:
         Raises `StoreFault`, `BadBundle`, `NotItsResult`.
         """
         p = self._parts
+        for name in p.receipt_keys.unreadable():
+            _log.warning("a public key of receipts cannot be read", kid=name)
         await p.store.open()
         published = await p.store.write(
             partial(

@@ -1,6 +1,7 @@
 """`passerelle receipt`: read and check a receipt or an export, offline."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Receipts of what a citizen said.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="The receipt as it was handed out (JWS).")]
+File = Annotated[Path, typer.Argument(help="A receipt or an export, as it was handed out (JWS); `-`: standard input.")]
 Keys = Annotated[
     Path | None, typer.Option(help="The city's public keys, a JWK set; else those that this home publishes.")
 ]
@@ -115,7 +116,7 @@ def _text(path: Path) -> str:
     from passerelle_schemas.faults import Fault
 
     try:
-        with path.open("rb") as file:
+        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
             return file.read(SEALED_CHARACTERS_MAX + 1).decode("ascii")
     except UnicodeDecodeError:
         raise BadReceipt("is no receipt: it holds other bytes than a receipt has", where=str(path)) from None

@@ -305,6 +305,13 @@ def test_what_cannot_be_judged_ends_with_2(tmp_path, keys):
     assert verified(tmp_path, OTHER.sign(RECEIPT), keys=keys)[0] == 2
 
 
+def test_a_receipt_is_taken_from_standard_input_too(tmp_path):
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": KEYS.public()}))
+    command = ["receipt", "verify", "-", "--keys", str(tmp_path / "keys.json"), "--json"]
+    done = CliRunner().invoke(app, command, input=SEAL.sign(RECEIPT))
+    assert (done.exit_code, json.loads(done.stdout)) == (0, RECEIPT)
+
+
 def test_a_receipt_that_is_not_there_ends_with_2(tmp_path):
     done = CliRunner().invoke(app, ["receipt", "verify", str(tmp_path / "none.jws")])
     assert done.exception.exit_code == 2

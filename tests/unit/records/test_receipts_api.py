@@ -53,6 +53,20 @@ async def test_a_receipt_outlives_the_key_that_signed_it(store_url, tmp_path):
     await city.down()
 
 
+async def test_a_key_that_cannot_be_read_is_told_at_the_start_and_spoils_nothing(store_url, tmp_path, capsys):
+    file, broken = tmp_path / "receipts.jwks", {"kty": "OKP", "crv": "Ed25519", "x": "!", "kid": "the broken one"}
+    file.write_text(json.dumps({"keys": [broken]}))
+    city = City(store_url, receipt_keys=keep(SEAL, file))
+    await city.up()
+    assert "the broken one" in capsys.readouterr().out
+    pseudonym, path = await given(city)
+    answer = await city.call("GET", path, None, citizen(pseudonym))
+    keys = await published(city)
+    assert open_sealed(answer.text, keys)
+    assert keys.unreadable() == ("the broken one",)
+    await city.down()
+
+
 async def test_a_withdrawal_says_from_when_nothing_more_was_delivered(city):
     pseudonym, path = await given(city, "withdraw")
     answer = await city.call("GET", path, None, citizen(pseudonym), accept="application/ld+json")
@@ -140,6 +154,20 @@ async def test_an_export_holds_who_spoke_for_the_citizen_and_what_was_opened(cit
     assert (override["recipient"], override["review"]) == ("emergency", None)
     assert "officer" not in json.dumps(override)
     assert notice["code"] == "override-opened"
+
+
+async def test_what_was_said_under_an_agreement_that_is_kept_no_more_is_exported_without_its_receipt(city):
+    pseudonym, path = await given(city)
+    await city.say("give", pseudonym, "moves-to-tax", notice=3)
+    await city.down()
+    city.agreements = [a for a in city.agreements if a.id != "moves-to-schools"]
+    await city.up()
+    export = await exported(city, pseudonym)
+    assert [(c["said"]["agreement"], c["receipt"] is None) for c in export["changes"]] == [
+        ("moves-to-tax@1", False),
+        ("moves-to-schools@1", True),
+    ]
+    assert slug(await city.call("GET", path, None, citizen(pseudonym))) == "unknown-agreement"
 
 
 async def test_an_export_as_bare_json_says_the_same(city):

@@ -43,7 +43,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 class ExportedOut(BaseModel):
-    """Something that was said, and its receipt (JWS); null where it was about no agreement."""
+    """What was said, and its receipt (JWS); null where it is about no agreement, or one that is kept no more."""
 
     said: SaidOut
     receipt: str | None
@@ -130,7 +130,7 @@ async def part_of(
         }
     },
 )
-@refuses(problems.UNKNOWN_AGREEMENT, problems.UNKNOWN_VERSION, problems.BAD_CURSOR, problems.CURSOR_OF_ANOTHER_QUERY)
+@refuses(problems.BAD_CURSOR, problems.CURSOR_OF_ANOTHER_QUERY)
 async def export(
     request: Request,
     pseudonym: PseudonymPath,
