@@ -56,12 +56,12 @@ async def test_a_missing_right_or_a_fault_of_ours_ends_the_process():
 
 
 async def test_a_broker_that_does_not_answer_ends_the_process_unless_there_is_progress(monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE_S", 1.0)
     progressed = []
 
     async def attempt(waiting):
         while len(progressed) < 5:
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.3)
             progressed.append(1)
             waiting.progress()
         await asyncio.Event().wait()
