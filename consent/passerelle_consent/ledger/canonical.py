@@ -8,10 +8,13 @@ ECMAScript's spelling. Nothing of the kind is in a ledger entry.
 
 import json
 from collections.abc import Mapping
+from typing import TypeAlias
+
+Value: TypeAlias = str | int | list[str] | tuple[str, ...]
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
-def canonical(plain: Mapping[str, str | int | list[str] | tuple[str, ...]]) -> bytes:
+def canonical(plain: Mapping[str, Value] | Value) -> bytes:
     """Return the one spelling of ``plain``."""
     return _ENCODE(plain).encode()

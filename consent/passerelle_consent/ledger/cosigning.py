@@ -15,8 +15,8 @@ import structlog
 from passerelle_consent.ledger.ask import Refusal, WitnessClient
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.publish import FolderPublisher, PublishFault
-from passerelle_consent.ledger.reader import Head, Reader
+from passerelle_consent.ledger.publish import FolderPublisher, PublishFault, Source
+from passerelle_consent.ledger.reader import Head
 
 REFRESH_S = 60.0
 """How old the newest cosignature of a log that stands still may become."""
@@ -37,9 +37,9 @@ class WitnessedPublisher:
         for asker in self._askers:
             asker.start()
 
-    def publish(self, reader: Reader, head: Head) -> None:
+    def publish(self, source: Source, head: Head) -> None:
         """Publish, and leave the checkpoint to be cosigned. Raises as `FolderPublisher.publish` does."""
-        self._publisher.publish(reader, head)
+        self._publisher.publish(source, head)
         for asker in self._askers:
             asker.hand(head)
 

@@ -222,7 +222,9 @@ def _second_text(second: int) -> str:
 
 
 def time_text(time_ms: int) -> str:
-    """RFC 3339 in UTC with three digits: one spelling for each millisecond."""
+    """RFC 3339 in UTC with three digits: one spelling for each millisecond. Raises `Invalid`."""
+    if not 0 <= time_ms <= TIME_MS_MAX:
+        raise Invalid("a time that RFC 3339 cannot say, or before 1970")
     second, ms = divmod(time_ms, 1000)
     return f"{_second_text(second)}.{ms:03d}Z"
 

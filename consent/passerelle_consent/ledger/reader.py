@@ -7,11 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from passerelle_consent.ledger import sql
+from passerelle_consent.ledger.bulk import IN_MAX, bulk_of
 from passerelle_consent.ledger.checkpoint import Checkpoint
 from passerelle_consent.ledger.vault import WrappedKey
-
-IN_MAX = 900
-"""Values of one IN (…): SQLite's older default allows 999 variables."""
 
 ROWS_AT_ONCE = 1_000
 """Fetched from the server at a time, by whoever reads all of a table."""
@@ -78,11 +76,7 @@ class Reader:
 
     def subject_keys(self, subjects: Iterable[bytes]) -> dict[bytes, WrappedKey]:
         """Return the stored keys of those subjects that have one."""
-        found = {}
-        for some in slices(list(subjects)):
-            for row in self._db.execute(sa.select(sql.subject_keys).where(sql.subject_keys.c.subject.in_(some))):
-                found[row.subject] = WrappedKey(master=row.master, wrapped=row.wrapped)
-        return found
+        return dict(bulk_of(self._db).subject_keys(list(subjects)))
 
     def subjects(self, after: bytes, count: int) -> list[tuple[bytes, WrappedKey]]:
         """Return the next subjects by ref, with their keys."""

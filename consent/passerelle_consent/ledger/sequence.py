@@ -1,4 +1,4 @@
-"""From the records of `decisions` and `consent.journal` to drafts of entries, in their order. Pure.
+"""The order of what `decisions` and `consent.journal` say, and drafts of the journal's entries. Pure.
 
 A draft is an entry before its commitments. Two rules give the ledger an order that an auditor can reason about:
 
@@ -10,18 +10,13 @@ A draft is an entry before its commitments. Two rules give the ledger an order t
    behind it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from passerelle_consent.ledger.commitments import Committed, private_part
 from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.policy.decide import Reason
-from passerelle_consent.wire import DecisionBatch, DecisionRecord, FlowUse, JournalEntry, JournalType
-
-UNPROVEN_SUBJECT = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNKNOWN_FLOW, Reason.WRONG_TYPE, Reason.UNREADABLE})
-"""Denied before anybody looked whether such a subject exists: its ref may be garbage. It gets a throw-away key, so
-that garbage cannot fill the table of keys."""
+from passerelle_consent.wire import JournalEntry, JournalType
 
 BARRIERS = frozenset({JournalType.FENCED, JournalType.ERASED})
 
@@ -31,69 +26,27 @@ Ends: TypeAlias = Mapping[int, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """An entry to be, without commitments."""
+    """A journal entry to be, without commitments. Decisions are many, and go by `decided`."""
 
     type: EntryType
     ident: bytes
     time_ms: int
     names: Mapping[str, object]
-    """The entry's other fields, by name; shared between drafts of one flow."""
+    """The entry's other fields, by name."""
     subject: bytes | None = None
     """Subject ref; it goes into the private part and nowhere else."""
     private: bytes = b""
-    proven: bool = True
-    """Whether the subject is known to exist, so that a key may be kept for it."""
-
-    @property
-    def commits(self) -> bool:
-        """Whether the entry carries commitments. Every decision does, else their absence would tell."""
-        return self.subject is not None or self.type is EntryType.DECISION
 
     def entry(self, committed: Committed | None) -> Entry:
         """Finish the entry. Raises `Invalid`."""
-        ident = "decision" if self.type is EntryType.DECISION else "id"
         return Entry(
             type=self.type,
             time_ms=self.time_ms,
+            id=self.ident,
             subject_commit=committed.subject_commit if committed else None,
             body_commit=committed.body_commit if committed else None,
-            **{ident: self.ident, **self.names},  # type: ignore[arg-type]
+            **self.names,  # type: ignore[arg-type]
         )
-
-
-def drafts_of_decisions(batch: DecisionBatch) -> Iterator[Draft]:
-    """One draft for each decision, in order."""
-    unknown = {"policy": batch.policy, "agreements": ()}
-    names = [{"policy": batch.policy, **_flow_names(flow)} for flow in batch.flows]
-    for record in batch.decisions:
-        shared = names[record.flow] if record.flow >= 0 else unknown
-        yield Draft(
-            type=EntryType.DECISION,
-            ident=record.id,
-            time_ms=record.at_ms,
-            names={**shared, "verdict": record.verdict, "reason": record.reason},
-            subject=record.subject,
-            private=_private_of(record),
-            proven=record.subject is not None and record.reason not in UNPROVEN_SUBJECT,
-        )
-
-
-def _flow_names(flow: FlowUse) -> dict[str, object]:
-    return {
-        "flow": flow.flow,
-        "recipient": flow.recipient,
-        "purpose": flow.purpose,
-        "agreements": flow.agreements,
-    }
-
-
-def _private_of(record: DecisionRecord) -> bytes:
-    """What was released follows from the policy, the flow and what was withheld."""
-    return private_part(
-        subject=record.subject and record.subject.hex(),
-        withheld=list(record.withheld),
-        origin=record.origin and record.origin.text(),
-    )
 
 
 def draft_of_journal(entry: JournalEntry) -> Draft:

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passerelle_consent.ledger import sql
+from passerelle_consent.ledger.batch import Batch
+from passerelle_consent.ledger.bulk import bulk_of
 from passerelle_consent.ledger.reader import Head, Reader, slices
-from passerelle_consent.ledger.vault import SealedEntry, WrappedKey
+from passerelle_consent.ledger.vault import KeyChanges, SealedEntry, WrappedKey
 from passerelle_schemas.faults import Fault
 
 
@@ -28,12 +30,16 @@ class Lease:
 class Writer(Reader):
     """Writes within one transaction; commits all or nothing."""
 
+    def add(self, batch: Batch, head: Head, signed_ms: int) -> None:
+        """Append a batch, and the checkpoint over it."""
+        self.add_entries(batch.start, batch.entries)
+        self.put_tiles(batch.tiles)
+        self.change_keys(batch.keys)
+        self.add_checkpoint(head, signed_ms)
+
     def add_entries(self, start: int, entries: Sequence[SealedEntry]) -> None:
         """Append entries at ``start``, with their private parts."""
-        numbered = list(enumerate(entries, start))
-        self._insert(sql.entries, [{"idx": i, "ident": e.ident, "body": e.body} for i, e in numbered])
-        parts = [{"idx": i, "sealed": e.sealed, "handle": e.handle} for i, e in numbered if e.sealed]
-        self._insert(sql.private_parts, parts)
+        bulk_of(self._db).add_entries(start, entries)
 
     def put_tiles(self, changed: Mapping[tuple[int, int], bytes]) -> None:
         """Write tiles that are new or have grown."""
@@ -43,6 +49,12 @@ class Writer(Reader):
     def put_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         """Write the next offsets."""
         self._upsert(sql.positions, [{"topic": topic, "partition": p, "next_offset": o} for p, o in positions.items()])
+
+    def change_keys(self, changes: KeyChanges) -> None:
+        """Erase the keys that go, then store the new ones."""
+        self.destroy_keys(changes.destroyed)
+        self.forget_handles(changes.forgotten)
+        self.add_keys(changes.made)
 
     def destroy_keys(self, subjects: Iterable[bytes]) -> None:
         """Erase keys: what was committed under them opens no more."""
@@ -57,8 +69,7 @@ class Writer(Reader):
 
     def add_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
         """Store new subject keys."""
-        rows = [{"subject": s, "master": k.master, "wrapped": k.wrapped} for s, k in keys.items()]
-        self._insert(sql.subject_keys, rows)
+        bulk_of(self._db).add_keys(keys)
 
     def add_checkpoint(self, head: Head, signed_ms: int) -> None:
         """Keep a checkpoint: from now on it is signed."""

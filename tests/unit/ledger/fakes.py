@@ -194,11 +194,11 @@ def stop_after(integrator, steps):
     stop, step = threading.Event(), integrator.step
     left = [steps]
 
-    def counted():
+    def counted(**kwargs):
         left[0] -= 1
         if left[0] <= 0:
             stop.set()
-        return step()
+        return step(**kwargs)
 
     integrator.step = counted
     return stop

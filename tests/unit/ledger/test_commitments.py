@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passerelle_consent.ledger.commitments import (
+    DRAWN_BYTES,
     MasterKey,
     SubjectKey,
     commit,
@@ -15,12 +16,13 @@ from passerelle_consent.ledger.commitments import (
     subject_commit,
     unseal,
 )
+from passerelle_consent.ledger.decided import seal_decisions
 from passerelle_consent.ledger.entries import Entry, EntryType
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.sequence import draft_of_journal, drafts_of_decisions
+from passerelle_consent.ledger.sequence import draft_of_journal
 from passerelle_consent.ledger.vault import Vault
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.wire import DecisionBatch, JournalEntry, JournalType
+from passerelle_consent.wire import DecisionBatch, JournalEntry, JournalType, encode_decisions, read_decisions
 from unit.ledger.fakes import MASTER, PHONE, POLICY, TARIFF
 
 KEYS = st.binary(min_size=32, max_size=32)
@@ -31,7 +33,7 @@ ANN, BOB = b"A" * 16, b"B" * 16
 @given(KEYS, IDS, st.binary(max_size=100), st.integers())
 def test_what_is_committed_opens(secret, ident, private, seed):
     key = SubjectKey.of(secret)
-    committed = commit(key, ident, private, random.Random(seed).randbytes)
+    committed = commit(key, ident, private, random.Random(seed).randbytes(DRAWN_BYTES))
     assert committed.subject_commit == hmac.new(secret, ident, sha256).digest()
     assert unseal(key, ident, committed.sealed, committed.body_commit) == private
     for wrong in (
@@ -68,8 +70,9 @@ def vault():
     return Vault(master=MASTER, random=random.Random(3).randbytes)
 
 
-def decisions(*records):
-    return list(drafts_of_decisions(DecisionBatch(policy=POLICY, flows=(TARIFF, PHONE), decisions=records)))
+def sealed_decisions(vault, *records):
+    (value,) = encode_decisions(DecisionBatch(policy=POLICY, flows=(TARIFF, PHONE), decisions=records))
+    return list(seal_decisions(read_decisions(value), vault))
 
 
 def journal(kind, **kwargs):
@@ -77,9 +80,9 @@ def journal(kind, **kwargs):
 
 
 def test_one_key_for_one_subject(vault, town):
-    sealed = vault.seal(decisions(town.decision(), town.decision(subject=BOB), town.decision()))
+    sealed = sealed_decisions(vault, town.decision(), town.decision(subject=BOB), town.decision())
     entries = [Entry.parse(s.body) for s in sealed]
-    assert set(vault.to_store()) == {ANN, BOB}
+    assert set(vault.changes().made) == {ANN, BOB}
     for entry, subject, draft in zip(entries, (ANN, BOB, ANN), sealed, strict=True):
         key = vault.keys[subject]
         assert entry.subject_commit == subject_commit(key.secret, entry.decision)
@@ -91,14 +94,13 @@ def test_one_key_for_one_subject(vault, town):
 
 def test_a_subject_that_nobody_knows_gets_a_key_that_is_thrown_away(vault, town):
     deny = Verdict.DENY
-    sealed = vault.seal(
-        decisions(
-            town.decision(verdict=deny, reason=Reason.UNKNOWN_SUBJECT),
-            town.decision(verdict=deny, reason=Reason.UNREADABLE, subject=None, flow=-1),
-            town.decision(verdict=deny, reason=Reason.UNKNOWN_FLOW, flow=-1),
-        )
+    sealed = sealed_decisions(
+        vault,
+        town.decision(verdict=deny, reason=Reason.UNKNOWN_SUBJECT),
+        town.decision(verdict=deny, reason=Reason.UNREADABLE, subject=None, flow=-1),
+        town.decision(verdict=deny, reason=Reason.UNKNOWN_FLOW, flow=-1),
     )
-    assert vault.to_store() == {}
+    assert vault.changes().made == {}
     assert [s.sealed for s in sealed] == [None, None, None]
     entries = [Entry.parse(s.body) for s in sealed]
     assert len({e.subject_commit for e in entries}) == 3
@@ -110,28 +112,29 @@ def test_a_denial_about_a_known_subject_stays_theirs(vault, town):
     """The citizen who is denied for an unknown flow finds that in the ledger too."""
     vault.seal([journal("linked", subject=ANN, department="schools")])
     denied = town.decision(verdict=Verdict.DENY, reason=Reason.UNKNOWN_FLOW, flow=-1)
-    (sealed,) = vault.seal(decisions(denied))
+    (sealed,) = sealed_decisions(vault, denied)
     assert Entry.parse(sealed.body).subject_commit == subject_commit(vault.keys[ANN].secret, denied.id)
 
 
 def test_erasure_destroys_the_key_after_its_own_entry(vault):
     (linked,) = vault.seal([journal("linked", subject=ANN, department="schools")])
-    stored, secret = vault.to_store(), vault.keys[ANN].secret
+    stored, secret = vault.changes().made, vault.keys[ANN].secret
     again = Vault(master=MASTER, random=random.Random(4).randbytes)
     again.open(stored)
     (erased,) = again.seal([journal("erased", subject=ANN)])
     assert Entry.parse(erased.body).subject_commit == subject_commit(secret, erased.ident)
     assert Entry.parse(linked.body).subject_commit == subject_commit(secret, linked.ident)
-    assert (again.destroyed, again.to_store()) == ({ANN}, {})
+    changed = again.changes()
+    assert (changed.destroyed, changed.made) == ({ANN}, {})
 
 
 def test_linked_anew_after_erasure_is_a_new_history(vault):
     first, _, second = vault.seal(
         [journal("linked", subject=ANN), journal("erased", subject=ANN), journal("linked", subject=ANN)]
     )
-    keys = vault.to_store()
-    assert (vault.destroyed, set(keys)) == ({ANN}, {ANN})
-    secret = MASTER.unwrap(ANN, keys[ANN].wrapped)
+    changed = vault.changes()
+    assert (changed.destroyed, set(changed.made)) == ({ANN}, {ANN})
+    secret = MASTER.unwrap(ANN, changed.made[ANN].wrapped)
     assert Entry.parse(second.body).subject_commit == subject_commit(secret, second.ident)
     assert Entry.parse(first.body).subject_commit != subject_commit(secret, first.ident)
 

@@ -316,7 +316,7 @@ class City:
         committed = Committed(subject_commit=b"c" * 32, body_commit=b"c" * 32, sealed=b"")
         for said in self.broker.journal():  # what the ledger could not write down would stop it
             draft = draft_of_journal(said)
-            draft.entry(committed if draft.commits else None)
+            draft.entry(committed if draft.subject else None)
 
     def bearer(self, who):
         """A token of whom `WHO` names or a `citizen`; any other text is the token itself."""
