@@ -74,8 +74,8 @@ def parsed(schema: Schema) -> avro.schema.RecordSchema:
         with catch_warnings():
             simplefilter("ignore", IgnoredLogicalType)  # a rule of ours tells it, with its line
             return cast("avro.schema.RecordSchema", avro.schema.parse(json.dumps(schema)))
-    except AvroException as exc:
-        raise NotAvro(f"not an Avro schema: {exc}") from None
+    except Exception as exc:  # noqa: BLE001 - of what is no schema, the parser raises whatever it meets
+        raise NotAvro(f"not an Avro schema: {exc if isinstance(exc, AvroException) else type(exc).__name__}") from None
 
 
 def _unread(reader: Schema, writer: Schema) -> Iterator[tuple[str | None, str]]:

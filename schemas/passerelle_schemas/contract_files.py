@@ -47,6 +47,7 @@ class _AvroContract(BaseModel):
     model_config = ConfigDict(extra="allow")
     type: Literal["record"]
     name: str
+    namespace: str = ""
     fields: list[_AvroField] = Field(min_length=1)
     owner: str = Field(alias="passerelle.owner")
     description: Text = Field(alias="passerelle.description")

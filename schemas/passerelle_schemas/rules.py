@@ -63,7 +63,7 @@ def words(contract: Contract) -> Iterator[Problem]:
         try:
             said = Text.model_validate(field[at[-1]])
         except ValidationError as exc:
-            yield from ((at, f"{error['loc'][-1]}: {error['msg']}") for error in exc.errors())
+            yield from ((at, ": ".join(map(str, (*error["loc"], error["msg"])))) for error in exc.errors())
         else:
             if said.fr == said.en:
                 yield at, "says the same in both languages"

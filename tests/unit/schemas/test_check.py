@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from passerelle_schemas.catalogue import Catalogue
@@ -226,3 +226,41 @@ def test_an_example_is_read_like_any_other_value(tmp_path):
     ContractFiles.read(tmp_path).publish()
     loaded = Catalogue.load(tmp_path).by_type("registry.moved.v1")
     assert loaded.decode(loaded.encode(loaded.example))["on"] == date(2026, 11, 23)
+
+
+JUNK = st.sampled_from(
+    [None, 0, -1, True, "", "x", "null", [], [None], ["null"], {}, {"type": "x"}, {"type": None}, 1e400]
+)
+
+
+def places(value, at=()):
+    """Where something can be put that does not belong there."""
+    yield at
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, said in inner:
+        yield from places(said, (*at, key))
+
+
+def put(value, at, junk):
+    if not at:
+        return junk
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = put(copy[at[0]], at[1:], junk)
+    return copy
+
+
+WHOLE = contract(
+    STREET, FLOOR, field("band", BAND), field("marks", {"type": "array", "items": "Band"}),
+    example={"street": "x", "floor": 1, "band": "A", "marks": ["B"]},
+)  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from([at for at in places(WHOLE) if at]), JUNK)
+def test_whatever_stands_in_a_contract_is_told_and_never_a_traceback(tmp_path, at, junk):
+    write(tmp_path, contract())
+    ContractFiles.read(tmp_path).publish()
+    write(tmp_path, put(WHOLE, at, junk), "registry.moved.v2")
+    write(tmp_path, put(WHOLE, at, junk))
+    for finding in check(ContractFiles.read(tmp_path)):
+        assert finding.text.startswith(str(tmp_path))
