@@ -91,6 +91,9 @@ NOT_THE_SOURCE = ProblemType(slug="not-the-source", status=403, title="This is f
 NOT_A_REGISTRAR = ProblemType(
     slug="not-a-registrar", status=403, title="Guardians are recorded by the departments that the city names for it."
 )
+NOT_THE_RECIPIENT = ProblemType(
+    slug="not-the-recipient", status=403, title="No flow of that name delivers to this department."
+)
 OWN_OVERRIDE = ProblemType(slug="own-override", status=403, title="An override is reviewed by another officer.")
 NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
 DEPARTMENT_NEEDED = ProblemType(

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import structlog
 
 from passerelle_consent.policy.bundle import PolicyBundle
+from passerelle_consent.policy.decide import Decision, DecisionTable
 from passerelle_consent.policy.flows import Flow
-from passerelle_consent.policy.standing import Standing
+from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Standing
 from passerelle_consent.receipts.keys import KeySet
 from passerelle_consent.receipts.parties import Controller
 from passerelle_consent.receipts.seal import Seal
@@ -116,6 +117,7 @@ class Records:
         self._fence = fence.Fence(parts.partitions)
         self._audits = Audits(parts.new_id)
         self._lookups = Lookups(parts.log)
+        self._table: DecisionTable | None = None
         self._relay = Relay(parts.store, parts.connect, parts.clock, on_settled=self._settled, on_idle=self._idle)
         self._unswept = True  # a last life may have ended before its sweep
         self._chores_due = asyncio.Event()
@@ -308,6 +310,19 @@ class Records:
         if guardian is not None:
             await self.read(partial(guardians.check, guardian=guardian, ward=ref, at_ms=now_ms))
         return await self.show(partial(standings.load, ref=ref, now_ms=now_ms), reading)
+
+    async def decide(self, ref: SubjectRef, flow: str) -> Decision:
+        """Decide about a flow as the gate would now, by what is recorded: ahead of the gate, never behind it."""
+        if self._table is None:
+            self._table = self._parts.bundle.table()
+        now_ms = self._parts.clock()
+        try:
+            standing = await self.read(partial(standings.load, ref=ref, now_ms=now_ms))
+        except Problem as problem:
+            if problem.kind is not problems.UNKNOWN_SUBJECT:
+                raise
+            standing = UNKNOWN_SUBJECT
+        return self._table.decide(flow, standing, now_ms)
 
     async def find(self, change_id: bytes) -> Change | None:
         """Return a change by its id."""

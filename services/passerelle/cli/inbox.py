@@ -62,22 +62,55 @@ def acknowledge(
     typer.echo(f"{erasure}: acknowledged by {department} since {since}")
 
 
+@app.command()
+def webhook(
+    *,
+    department: Annotated[str, typer.Option("--department", "-d", help="Whose inbox.")],
+    url: Annotated[str, typer.Option(help="Where to: https://…, or http:// to this machine.")],
+    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    once: Annotated[bool, typer.Option("--once", help="End when all that was delivered is handed on.")] = False,
+) -> None:
+    """Hand every delivery and notice of erasure to an HTTP receiver, as signed CloudEvents, until Ctrl-C.
+
+    What is not taken is tried again, when the citizen's standing still allows it, and becomes a dead letter in the end.
+    """
+    from passerelle.cli.webhook import run
+
+    hush_libraries()
+    run(department, url, consent_url, follow=not once)
+
+
+@app.command("webhook-secret")
+def webhook_secret(*, department: Annotated[str, typer.Option("--department", "-d", help="Whose webhook.")]) -> None:
+    """Print the secret of a department's webhook for its receiver (`whsec_…`); it is made at first use."""
+    from passerelle.city.manifest import Manifest
+    from passerelle.cli.webhook import secret_of
+    from passerelle.config import settings
+    from passerelle.receive.signing import secret_text
+
+    here = settings()
+    known_department(department, set(Manifest.load(here.manifest_path).department_ids))
+    typer.echo(secret_text(secret_of(here, department)))
+
+
 async def _read(department: str, *, follow: bool, limit: int | None, as_json: bool) -> int:
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
     from passerelle.receive.inbox import InboxReader
+    from passerelle.receive.retention import delete_by
 
     here = settings()
     manifest = Manifest.load(here.manifest_path)
     known_department(department, {d.id for d in manifest.departments})
-    catalogue = manifest.policy_bundle().catalogue
+    policy = manifest.policy_bundle()
+    until = delete_by(policy)
     console = Console(soft_wrap=True, highlight=False)
 
     async def show(delivery: "Delivery") -> None:
         if as_json:
-            typer.echo(json.dumps(as_object(delivery), ensure_ascii=False))
+            typer.echo(json.dumps(as_object(delivery, until(delivery)), ensure_ascii=False))
         else:
-            console.print(as_line(delivery), markup=False)
+            console.print(as_line(delivery, until(delivery)), markup=False)
 
     async def tell(erased: "Erased") -> None:
         if as_json:
@@ -85,7 +118,7 @@ async def _read(department: str, *, follow: bool, limit: int | None, as_json: bo
         else:
             console.print(notice_as_line(erased), markup=False)
 
-    async with InboxReader(here.access(department), department, catalogue) as reader:
+    async with InboxReader(here.access(department), department, policy.catalogue) as reader:
         return await reader.handle(show, on_erased=tell, follow=follow, limit=limit)
 
 
@@ -104,8 +137,11 @@ def known_department(department: str, known: set[str]) -> None:
         raise Fault(f"no department {department}", hint=f"departments: {', '.join(sorted(known))}")
 
 
-def as_object(delivery: "Delivery") -> dict[str, Any]:
-    """Return a delivery as JSON can hold it: ids in hexadecimal, dates and times in ISO 8601."""
+def as_object(delivery: "Delivery", by: datetime | None = None) -> dict[str, Any]:
+    """Return a delivery as JSON can hold it: ids in hexadecimal, dates and times in ISO 8601.
+
+    ``by``: until when its recipient may keep it.
+    """
     return {
         "decision": delivery.decision_id.hex(),
         "flow": delivery.flow,
@@ -114,19 +150,21 @@ def as_object(delivery: "Delivery") -> dict[str, Any]:
         "event": delivery.event_id,
         "pseudonym": delivery.pseudonym.hex(),
         "time": delivery.time.isoformat(),
+        "delete_by": None if by is None else by.isoformat(),
         "partition": delivery.partition,
         "offset": delivery.offset,
         "value": {name: _plain(value) for name, value in delivery.value.items()},
     }
 
 
-def as_line(delivery: "Delivery") -> str:
+def as_line(delivery: "Delivery", by: datetime | None = None) -> str:
     """Return a delivery as two lines for people."""
     head = f"{delivery.time:%Y-%m-%d %H:%M:%S}  {delivery.flow}  {delivery.pseudonym.hex()}"
     told = ", ".join(f"{name}={_plain(value)}" for name, value in delivery.value.items() if value is not None)
     withheld = sum(1 for value in delivery.value.values() if value is None)
     empty = f"  ({withheld} empty)" if withheld else ""
-    return f"{head}  decision {delivery.decision_id.hex()[:8]}\n    {told}{empty}"
+    kept = f"  keep until {by:%Y-%m-%d}" if by else ""
+    return f"{head}  decision {delivery.decision_id.hex()[:8]}{kept}\n    {told}{empty}"
 
 
 def notice_as_object(erased: "Erased") -> dict[str, Any]:

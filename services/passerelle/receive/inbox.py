@@ -38,6 +38,9 @@ START_ATTEMPTS = 5
 FIRST_PAUSE_S = 0.25
 """Doubled each time: five attempts last 4 s, a broker that is being restarted included."""
 ID_BYTES = 16
+HANDLER_MS_MAX = 4 * 3_600_000
+"""How long a batch may take before another reader of the group gets it: a webhook may wait for its receiver with each
+delivery. A process that is gone is noticed within seconds whatever this is."""
 
 
 class InboxFault(Fault):
@@ -54,6 +57,8 @@ class Delivery:
     purpose: str
     type: str
     event_id: str
+    source: str
+    """CloudEvents `source`: `/department/<id>`."""
     pseudonym: bytes = field(repr=False)
     """16 bytes: the recipient's own name for the subject."""
     value: dict[str, Any] = field(repr=False)
@@ -239,6 +244,7 @@ class InboxReader:
             purpose=purpose,
             type=contract.type,
             event_id=event.id,
+            source=event.source,
             pseudonym=record.key or b"",
             value=value,
             time=time,
@@ -265,6 +271,7 @@ class InboxReader:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            max_poll_interval_ms=HANDLER_MS_MAX,
         )
 
     def _refused(self, exc: KafkaError) -> InboxFault:

@@ -25,6 +25,7 @@ _AUDITOR = frozenset({Role.AUDITOR})
 RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
     {
         ("POST", "/v1/links"): frozenset({Role.DEPARTMENT}),
+        ("POST", "/v1/deliveries/check"): frozenset({Role.DEPARTMENT}),
         # A recipient that could record a consent in its own favour would need no citizen: only citizens give.
         ("POST", _SAY + "give"): PERSONAL,
         ("POST", _SAY + "refuse"): _COUNTER,

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from passerelle_consent.records.http import (
     attention,
     consultations,
+    deliveries,
     disclosures,
     entries,
     erasures,
@@ -38,6 +39,7 @@ ROUTERS = (
     health.router,
     openapi.router,
     links.router,
+    deliveries.router,
     sayings.router,
     objections.router,
     restrictions.router,

@@ -1,0 +1,89 @@
+"""`passerelle inbox webhook`: composition root of the webhook."""
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from passerelle.config import Settings
+
+# Plain HTTP only to this machine: the body holds a person's data.
+URL = re.compile(r"(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])[\x21-\x7e]+")
+
+
+def secret_of(here: "Settings", department: str) -> bytes:
+    """Return the department's signing secret, made at first use. Raises `KeyFault`."""
+    from passerelle.keys import key_bytes
+    from passerelle.receive.signing import SECRET_BYTES
+
+    return key_bytes(here.home.keys, f"webhooks/{department}", SECRET_BYTES)
+
+
+def run(department: str, url: str, consent_url: str, *, follow: bool) -> None:
+    """Hand deliveries on until SIGTERM or Ctrl-C. Raises `Fault`."""
+    from passerelle.config import settings
+    from passerelle.telemetry import configure
+    from passerelle_schemas.faults import Fault
+
+    if not URL.fullmatch(url):
+        raise Fault("a webhook's address is https://…, or http:// to this machine")
+    configure("webhook")
+    asyncio.run(_until_told(settings(), department, url, consent_url, follow=follow))
+
+
+async def _until_told(here: "Settings", department: str, url: str, consent_url: str, *, follow: bool) -> None:
+    """SIGTERM cancels, as Ctrl-C does: what was handed on before is committed."""
+    import signal
+
+    running = asyncio.create_task(_run(here, department, url, consent_url, follow=follow))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run(here: "Settings", department: str, url: str, consent_url: str, *, follow: bool) -> None:
+    import httpx
+    import structlog
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.cli.inbox import known_department
+    from passerelle.issuer import Bearing, LocalIssuer
+    from passerelle.publish.outgoing import Prepared
+    from passerelle.publish.producer import DepartmentProducer
+    from passerelle.receive.inbox import InboxReader
+    from passerelle.receive.recheck import Recheck
+    from passerelle.receive.retention import delete_by
+    from passerelle.receive.webhook import Receiver, Webhook, utc_now
+    from passerelle_consent.wire import DeadLetter
+    from passerelle_schemas.topics import dead_letter
+
+    manifest = Manifest.load(here.manifest_path)
+    known_department(department, set(manifest.department_ids))
+    policy = manifest.policy_bundle()
+    auth = LocalIssuer(here.home, manifest).bearer(Bearing(scopes=["department"], department=department))
+
+    async with (
+        httpx.AsyncClient(base_url=consent_url, auth=auth) as consent,
+        # Nothing of the environment: a proxy or a .netrc would see, or add, what is between these two alone.
+        httpx.AsyncClient(follow_redirects=False, trust_env=False) as http,
+        DepartmentProducer(here.access(department), department, policy.catalogue) as producer,
+        InboxReader(here.access(department), department, policy.catalogue) as reader,
+    ):
+
+        async def bury(letter: DeadLetter) -> None:
+            topic = dead_letter(department)
+            async for _ in producer.publish_all([Prepared(topic=topic, key=b"", value=letter.encode(), headers=[])]):
+                pass
+
+        receiver = Receiver(url=url, secret=secret_of(here, department), client=http, now=utc_now)
+        recheck = Recheck(client=consent)
+        webhook = Webhook(receiver, recheck, bury, department, pause=asyncio.sleep, delete_by=delete_by(policy))
+        structlog.get_logger("webhook").info("ready", department=department)
+        try:
+            await reader.handle(webhook.deliver, on_erased=webhook.tell, follow=follow)
+        finally:
+            counts = webhook.counts
+            typer.echo(f"{counts.sent} sent, {counts.withdrawn} no longer allowed, {counts.dead} dead letters")
