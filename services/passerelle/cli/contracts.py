@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from passerelle_schemas.contract_files import ContractFiles
 
 PORT = 8471
-REQUESTS_AT_ONCE = 1_000
-"""Each is answered from memory; clients keep what they read, so that more means that something is wrong."""
+COMPONENT = "registry"
 
 app = typer.Typer(help="Contracts: check them, make code and documents of them, serve them.", no_args_is_help=True)
 
@@ -91,17 +90,20 @@ def _print_json(files: "ContractFiles", found: "list[Finding]", locked: list[str
 def serve(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = PORT,
 ) -> None:
     """Serve the contracts as a schema registry, read-only, until SIGTERM: what Confluent's clients ask for."""
-    import uvicorn
+    import asyncio
 
+    from passerelle.cli import serving
     from passerelle.registry import application
+    from passerelle.telemetry import configure
     from passerelle_schemas.registry import Registry
 
-    registry = Registry(_catalogue())
-    typer.echo(f"{len(registry.subjects())} subjects at http://{host}:{port}")
-    uvicorn.run(application(registry), host=host, port=port, log_level="warning", limit_concurrency=REQUESTS_AT_ONCE)
+    configure(COMPONENT)
+    served = application(Registry(_catalogue()))
+    with serving.listen(host, port) as listening:
+        asyncio.run(serving.serve(serving.server(served), listening, COMPONENT))
 
 
 @app.command()
