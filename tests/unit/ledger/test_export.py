@@ -2,6 +2,7 @@
 
 import io
 import random
+import sys
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,16 @@ def test_another_logs_key_cannot_tell(log):
     for other in (Signer.of("another.example/log", bytes(32)), Signer.of(ORIGIN, bytes(32))):
         with pytest.raises(Unclear):
             verified(data, proof, other.verifier)
+
+
+def test_without_its_library_parquet_cannot_be_told(log, monkeypatch):
+    data, proof = exported(log, format_="parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "passerelle_consent.ledger.parquet")
+    monkeypatch.delattr("passerelle_consent.ledger.parquet")
+    with pytest.raises(Unclear, match="Parquet is not installed") as unclear:
+        verified(data, proof)
+    assert unclear.value.hint == "pip install passerelle[parquet]"
 
 
 def test_a_csv_without_its_header_is_named():
