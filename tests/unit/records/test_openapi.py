@@ -34,6 +34,7 @@ from passerelle_consent.records import consultations
 from passerelle_consent.records.consultations import Announced
 from passerelle_consent.records.http.access import RULES
 from passerelle_consent.records.http.app import ROUTERS
+from passerelle_consent.records.http.bodies import ChangeOut, LinksOut, StandingOut
 from passerelle_consent.records.http.openapi import describe
 from passerelle_consent.records.ports import PERSONAL
 from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
@@ -250,6 +251,12 @@ def test_every_body_has_an_example_that_is_taken():
     for model in bodies():
         (shown,) = model.model_json_schema()["examples"]
         assert model.model_validate_json(json.dumps(shown)), model
+
+
+@pytest.mark.parametrize("model", [LinksOut, StandingOut, ChangeOut])
+def test_what_is_answered_most_has_an_example_of_its_form(model):
+    (shown,) = model.model_json_schema()["examples"]
+    assert model.model_validate(shown, strict=True).model_dump(mode="json") == shown
 
 
 def bodies():

@@ -118,7 +118,40 @@ class OverrideIn(In, **example({"agreements": ["heat-plan"], "reason_code": "hea
     hours: int = Field(ge=1, le=OVERRIDE_HOURS_MAX)
 
 
-class LinksOut(BaseModel):
+_STANDING = {
+    "linked": True,
+    "revision": 2,
+    "restricted_since": None,
+    "minor_until": None,
+    "protection": None,
+    "agreements": [
+        {
+            "agreement": "meal-tariff-income",
+            "state": "given",
+            "notice": 1,
+            "at": "2026-11-25T08:30:00.000Z",
+            "until": "2027-11-25T08:30:00.000Z",
+            "by": "subject",
+        }
+    ],
+    "overrides": [],
+}
+_CHANGE = {
+    "acknowledgement": "0b9c1f52a7d84e3fb2c6d1905e7a4c38",
+    "status": "in-effect",
+    "state": "withdrawn",
+    "agreement": "meal-tariff-income@1",
+    "recipient": "schools",
+    "recorded_at": "2026-11-25T08:31:00.000Z",
+    "acknowledged_at": "2026-11-25T08:31:00.061Z",
+    "consent_partition": 3,
+    "consent_offset": 1187,
+    "standing": None,
+}
+_LINKS = {"pseudonyms": ["5c0f3a9e7b1d4286a0e4c97f1b62d83a"], "status": "in-effect"}
+
+
+class LinksOut(BaseModel, **example(_LINKS)):
     """The department's pseudonyms, in the order of the identities."""
 
     pseudonyms: list[str]
@@ -143,7 +176,7 @@ class OverrideOut(BaseModel):
     until: str
 
 
-class StandingOut(BaseModel):
+class StandingOut(BaseModel, **example(_STANDING)):
     """One subject's standing."""
 
     linked: bool
@@ -179,7 +212,7 @@ class StandingOut(BaseModel):
         )
 
 
-class ChangeOut(BaseModel):
+class ChangeOut(BaseModel, **example(_CHANGE)):
     """A change and whether it is in effect. `status` is `in-effect` or `taking-effect`."""
 
     acknowledgement: str
