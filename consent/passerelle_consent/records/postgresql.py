@@ -8,6 +8,7 @@ Statements wait for the network, so they run in threads: one for the session tha
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,6 +53,7 @@ SESSION = {
 """`lock_timeout`: requests wait with us for a lock that an operator holds, so it is short, as `sqlite.BUSY_MS`."""
 
 TAKE = sa.text("SELECT pg_try_advisory_lock(hashtextextended('passerelle-consent/' || current_schema(), 0))")
+GIVE_BACK = sa.text("SELECT pg_advisory_unlock_all()")
 NOT_YET_ON_DISK = sa.text("SET LOCAL synchronous_commit TO off")
 PING = sa.text("SELECT 1")
 
@@ -126,6 +128,10 @@ class PostgreSQL:
     def _leave(self) -> None:
         session, self._session = self._session, None
         if session is not None:
+            # The server notices the end of a session in its own time: whoever comes at once would be refused.
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                if not session.invalidated:
+                    session.execute(GIVE_BACK)
             session.invalidate()  # ended, not given back: a session at rest in a pool would keep the lock
             session.close()
 
