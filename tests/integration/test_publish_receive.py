@@ -2,12 +2,18 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import SerializationContext
 from typer.testing import CliRunner
 
 from faults.citizens import Ends
@@ -266,3 +272,50 @@ async def test_what_no_gate_wrote_stops_the_reader_where_it_stands(city, catalog
     for _ in range(2):
         with pytest.raises(InboxFault, match=r"inbox\.schools\[[0-3]\]@[0-9]+: "):
             await read(city, catalogue, group=None)
+
+
+@pytest.fixture
+def registry(city):
+    """`passerelle contracts serve`, a process of its own, and confluent-kafka's client of it."""
+    command = [sys.executable, "-m", "passerelle.cli", "contracts", "serve", "--port", "0"]
+    serving = subprocess.Popen(command, env={**os.environ, **city.env()}, stderr=subprocess.PIPE, text=True)
+    try:
+        ready = json.loads(serving.stderr.readline())
+        assert ready["event"] == "ready"
+        with SchemaRegistryClient({"url": ready["address"]}) as client:
+            yield client
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=WAIT_S)
+
+
+def test_confluents_own_client_writes_to_an_outbox_and_reads_an_inbox(city, catalogue, gate, registry):
+    contract = catalogue.by_type("tax.income-assessed.v1")
+    topic = outbox("tax", "income-assessed")
+    value = contract.decode(contract.encode(contract.example))
+    written = AvroSerializer(registry, json.dumps(contract.schema))(value, SerializationContext(topic, "value"))
+    failed: list[object] = []
+    producer = Producer(city.access("tax").confluent())
+    producer.produce(topic, written, POOL[0], on_delivery=lambda error, _: failed.append(error) if error else None)
+    assert producer.flush(WAIT_S) == 0
+    assert failed == []
+    assert catalogue.decode(written) == (contract, value)
+
+    gate.begin_transaction()
+    deliver(gate, catalogue, 9_000)
+    commit(city, gate)
+    alone = {"group.id": inbox("schools"), "enable.auto.commit": False}
+    reader = Consumer({**city.access("schools").confluent(), **alone})
+    read = AvroDeserializer(registry)
+    place = TopicPartition(inbox("schools"), partition_of(POOL[9_000 % len(POOL)], 4), 0)
+    reader.assign([place])
+    found, until = None, time.monotonic() + WAIT_S
+    try:
+        while found is None and time.monotonic() < until:
+            for record in reader.consume(10, 1):
+                assert record.error() is None
+                if dict(record.headers())["ce_decisionid"] == (9_000).to_bytes(16).hex().encode():
+                    found = read(record.value(), SerializationContext(record.topic(), "value"))
+    finally:
+        reader.close()
+    assert found == {"tariff_band": "D"}
