@@ -22,6 +22,7 @@ import structlog
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from passerelle_consent.ledger.folder import LogFolder
+from passerelle_consent.ledger.integrate import collect_seldom
 from passerelle_consent.ledger.verify import Outcome, verify
 from postgresql import binaries, serving
 from unit.ledger.fakes import SIGNER, LedgerTown
@@ -87,6 +88,7 @@ def told(database: str, rounds: list[Round]) -> bool:
 
 def main() -> int:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    collect_seldom()  # as the command does
     entries, subjects = int(os.environ.get("ENTRIES", "100000")), int(os.environ.get("SUBJECTS", "20000"))
     done: dict[str, list[Round]] = {"sqlite": []}
     print(f"{'database':>11} {'entries':>9} {'integrated/s':>13} {'by CPU time':>12} {'plain way/s':>12}")

@@ -14,7 +14,7 @@ from passerelle_consent.ledger.feed import BrokerAway, Feed, FeedFault
 from passerelle_consent.ledger.folder import LogFolder
 from passerelle_consent.ledger.integrate import LEASE_MS, Unreadable
 from passerelle_consent.ledger.publish import FolderPublisher, PublishFault
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.store import Store, StoreAway
 from passerelle_consent.ledger.verify import Outcome, verify
 from passerelle_consent.ledger.writer import NotLeader
 from passerelle_consent.policy.decide import Reason, Verdict
@@ -319,6 +319,33 @@ def test_an_integrator_whose_step_failed_starts_from_the_store(town):
     assert integrator.start()
     run(integrator)
     assert len(types(town)) == 5
+
+
+def test_what_was_prepared_on_a_step_that_failed_goes_with_it(town, monkeypatch):
+    """The next step is sealed while the last is committed: when that fails, neither stays, and both come again."""
+    monkeypatch.setattr("passerelle_consent.ledger.integrate.STEP_BYTES_MAX", 1)
+    monkeypatch.setattr(feeds, "POLL_RECORDS_MAX", 1)
+    integrator = town.started()
+    ids = [ident for _ in range(6) for ident in town.decide(count=5)]
+    signing, fails = integrator._sign, [True]
+
+    def once(checkpoint):
+        if fails and checkpoint.size:
+            fails.pop()
+            raise StoreAway("gone")
+        return signing(checkpoint)
+
+    integrator._sign = once
+    assert integrator.step(ahead=True).full
+    with pytest.raises(StoreAway):
+        integrator.step(ahead=True)
+    assert types(town) == []
+    assert integrator.start()
+    while integrator.step(ahead=True).full:
+        pass
+    integrator.resign()
+    assert [entry.ident for entry in said(town)] == ids
+    assert valid(town).size == 30
 
 
 def test_one_leads_and_another_waits_for_its_end(town):
