@@ -259,6 +259,31 @@ def test_bad_rows_become_dead_letters_and_hold_nobody_up(city, sessions, relays,
     assert secret not in json.dumps(letters) + str(rows) + relay.log.read_text()
 
 
+def test_a_refused_row_is_listed_mended_and_replayed_with_its_id(city, database, sessions, relays, published):
+    session = sessions(autocommit=True)
+    event = insert(session, KEYS[4], assessed_on="never")
+    assert relays("--once", ready=False).process.wait(SECONDS_MAX) == 1
+    ((row,),) = session.execute("SELECT id FROM passerelle_outbox").fetchall()
+    reference = f"passerelle_outbox[0]@{row}"
+    # Other tests' databases have rows of the same numbers: what counts is the last letter.
+    before = deadletters(city, "list", "--json")
+    assert before.returncode == 1
+    (mine,) = [one for one in json.loads(before.stdout) if one["reference"] == reference]
+    assert (mine["owner"], mine["reason"]) == ("tax", "field assessed_on: does not fit its type")
+    session.execute('UPDATE passerelle_outbox SET value = value || \'{"assessed_on": "2026-08-03"}\'')
+    assert deadletters(city, "replay", reference, "--database", database).returncode == 0
+    assert relays("--once", ready=False).process.wait(SECONDS_MAX) == 0
+    published.until([event])
+    again = deadletters(city, "discard", reference, "--database", database)
+    assert again.returncode == 1
+    assert f"no dead letter {reference} waits" in again.stderr
+
+
+def deadletters(city, *arguments):
+    command = [sys.executable, "-m", "passerelle.cli", "deadletters", *arguments, "--owner", DEPARTMENT]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **city.env()}, check=False)
+
+
 def dead_letters(city, rows):
     """The letters about these rows, read as the department itself may."""
     settings = {**city.access(DEPARTMENT).confluent(), "group.id": "unused", "enable.auto.commit": False}

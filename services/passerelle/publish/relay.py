@@ -21,12 +21,15 @@ from passerelle.publish.outgoing import Prepared, PublishFault, addressed, own_c
 from passerelle.publish.steady import BrokerAway
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.catalogue import Catalogue, UnknownContract
+from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import dead_letter
 
 COMPONENT = "relay"
 
 POLL_S = 0.5
 """A commit wakes the relay at once; this finds what came without the trigger, or was given back."""
+REFUSED_IN_A_ROW_MAX = 2_000
+"""Keeps a whole outbox from becoming dead letters when the contract, or the department, is the wrong one."""
 HELD_POLL_S = 0.02
 """While rows wait for somebody's open transaction: its end by a rollback wakes nobody."""
 HELD_SAID_S = 10.0
@@ -35,6 +38,12 @@ RETRY_S_FIRST, RETRY_S_MAX = 0.2, 5.0
 """Doubled after each failure in a row."""
 
 _log = structlog.get_logger(COMPONENT)
+
+
+class RelayFault(Fault):
+    """Nothing fits: an operator must look."""
+
+    exit_code = 1
 
 
 class Table(Protocol):
@@ -86,12 +95,13 @@ class Relay:
         self._pause = pause
         self._last_good = clock()
         self._retry_s = RETRY_S_FIRST
+        self._refused_in_a_row = 0
         self.counts = Counts()
 
     def run(self, stopping: Callable[[], bool], *, follow: bool = True) -> None:
         """Publish until ``stopping``; without ``follow``, until nothing that was committed is left.
 
-        Raises `OutboxFault`, `ShutOut`, and `BrokerAway` or `OutboxLost` when its patience is at an end.
+        Raises `OutboxFault`, `ShutOut`, `RelayFault`, and `BrokerAway` or `OutboxLost` when its patience is at an end.
         """
         while not stopping():
             try:
@@ -148,6 +158,10 @@ class Relay:
         self.counts.published += len(good)
         self.counts.refused += len(bad)
         _log.info("batch", published=len(good), refused=len(bad), last_row=rows[-1].id)
+        self._refused_in_a_row = 0 if good else self._refused_in_a_row + len(bad)
+        if self._refused_in_a_row >= REFUSED_IN_A_ROW_MAX:
+            hint = f"mend it, then: passerelle deadletters list --owner {self._department}"
+            raise RelayFault(f"no row fits: {bad[-1][1]}, {self._refused_in_a_row} in a row", where=TABLE, hint=hint)
 
     def _prepared(self, row: OutboxRow) -> Prepared:
         """Raises `PublishFault`, `Misfit`: neither quotes the row."""

@@ -9,7 +9,7 @@ import pytest
 
 from passerelle.publish.horizon import Horizon
 from passerelle.publish.outbox_table import OutboxLost, OutboxRow
-from passerelle.publish.relay import RETRY_S_MAX, Relay
+from passerelle.publish.relay import RETRY_S_MAX, Relay, RelayFault
 from passerelle.publish.steady import BrokerAway
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.catalogue import Catalogue
@@ -161,6 +161,15 @@ def test_a_bad_row_is_set_aside_with_a_letter_and_holds_nobody_up(world, bad, re
     assert letter.reason.startswith(reason)
     assert world.refused[row] == letter.reason
     assert "Marie" not in letter.reason
+
+
+def test_an_outbox_of_which_no_row_fits_stops_the_flood(world, monkeypatch):
+    monkeypatch.setattr("passerelle.publish.relay.REFUSED_IN_A_ROW_MAX", 3)
+    for _ in range(3):
+        world.add(value="{}")
+    with pytest.raises(RelayFault, match="no row fits: field income_year: is missing"):
+        world.run()
+    assert len(world.letters()) == len(world.refused) == 3
 
 
 def test_a_row_given_back_goes_with_the_same_id(world):
