@@ -128,11 +128,12 @@ async def test_a_department_publishes_to_its_own_outbox(city, catalogue):
 
 async def test_nobody_publishes_for_another(city, catalogue):
     example = catalogue.by_type("tax.income-assessed.v1").example
-    async with DepartmentProducer(city.access("civil-registry"), "tax", catalogue) as producer:
-        with pytest.raises(PublishFault, match="does not let civil-registry write"):
-            await producer.publish("tax.income-assessed.v1", POOL[0], example, event_id="x", time=NOW)
-    with pytest.raises(PublishFault, match="does not let parks publish"):
-        async with DepartmentProducer(city.access("parks"), "tax", catalogue):
+    for other in ("civil-registry", "parks"):  # one that publishes, one that only receives
+        async with DepartmentProducer(city.access(other), "tax", catalogue) as producer:
+            with pytest.raises(PublishFault, match=f"does not let {other} write"):
+                await producer.publish("tax.income-assessed.v1", POOL[0], example, event_id="x", time=NOW)
+    with pytest.raises(PublishFault, match="does not let observer publish"):
+        async with DepartmentProducer(city.access("observer"), "tax", catalogue):
             pass
 
 
