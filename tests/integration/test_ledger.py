@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import count
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -38,6 +39,8 @@ from passerelle_schemas.topics import DECISIONS, JOURNAL, partition_of
 pytestmark = pytest.mark.broker
 SECONDS_MAX = 60
 FLOW = FlowUse(flow="meal-tariff.schools", recipient="schools", purpose="dpv:PublicBenefit", agreements=("band@1",))
+OFFSETS = count(1)
+"""Of outbox records: every test's decisions are others, since they share a log."""
 
 
 class Gate:
@@ -46,7 +49,6 @@ class Gate:
     def __init__(self, city):
         self.partitions = city.manifest.partitions
         self.rng = random.Random(11)
-        self.offset = 0
         self.producers = []
         for partition in range(self.partitions):
             settings = {"transactional.id": f"gate-{partition}", "log_level": 0}
@@ -67,11 +69,11 @@ class Gate:
             producer.abort_transaction(SECONDS_MAX)
 
     def _decision(self):
-        self.offset += 1
-        origin = Origin(rule="tariff", topic="outbox.tax.income-assessed", partition=0, offset=self.offset)
+        offset = next(OFFSETS)
+        origin = Origin(rule="tariff", topic="outbox.tax.income-assessed", partition=0, offset=offset)
         return DecisionRecord(
             id=decision_id(origin),
-            at_ms=1_760_000_000_000 + self.offset,
+            at_ms=1_760_000_000_000 + offset,
             verdict=Verdict.PERMIT,
             reason=Reason.VALID_BASIS,
             flow=0,
