@@ -28,10 +28,10 @@ from lutece.summary import Outcome
 from lutece.voices import delivered_after_ack
 from passerelle.cli import tell
 from passerelle.config import settings
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.verify import Outcome as Verified
-from passerelle_consent.ledger.verify import verify
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome as Verified
+from passerelle_consent.ledger.audit.verify import verify
+from passerelle_consent.ledger.log.note import Verifier
 from passerelle_schemas.faults import Fault
 
 CITIZENS = 1_200

@@ -8,20 +8,20 @@ from itertools import chain
 from pathlib import Path
 
 from passerelle.disclosed import or_away, selection_of
-from passerelle_consent.ledger import places as ledger_places
-from passerelle_consent.ledger.archive import archive
-from passerelle_consent.ledger.cosignature import WitnessKey
-from passerelle_consent.ledger.counts import By, Every
-from passerelle_consent.ledger.entries import TIME_MS_MAX, Entry
-from passerelle_consent.ledger.export import Export, available, entries_of
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.prove import NotInLog, prove_inclusion
+from passerelle_consent.ledger.audit.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.note import Note, SignatureLine, Verifier
-from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
-from passerelle_consent.ledger.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent
-from passerelle_consent.ledger.tiles import Tile
-from passerelle_consent.ledger.trust import Policy
+from passerelle_consent.ledger.log.cosignature import WitnessKey
+from passerelle_consent.ledger.log.entries import TIME_MS_MAX, Entry
+from passerelle_consent.ledger.log.note import Note, SignatureLine, Verifier
+from passerelle_consent.ledger.log.tiles import Tile
+from passerelle_consent.ledger.log.trust import Policy
+from passerelle_consent.ledger.query import places as ledger_places
+from passerelle_consent.ledger.query.archive import archive
+from passerelle_consent.ledger.query.counts import By, Every
+from passerelle_consent.ledger.query.export import Export, available, entries_of
+from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.records.log import (
     CountedBy,
     CountedEvery,

@@ -8,16 +8,16 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from passerelle_consent.ledger import disclose
-from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
-from passerelle_consent.ledger.disclose import Opened
-from passerelle_consent.ledger.entries import EntryType
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.prove import NotInLog, prove_inclusion
-from passerelle_consent.ledger.reader import Reader
-from passerelle_consent.ledger.select import Selection
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.prove import NotInLog, prove_inclusion
+from passerelle_consent.ledger.database.reader import Reader
+from passerelle_consent.ledger.database.store import Store
+from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey
+from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.log.note import Verifier
+from passerelle_consent.ledger.query import disclose
+from passerelle_consent.ledger.query.disclose import Opened
+from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.records.log import LogFilter, OwnEntry
 from passerelle_consent.records.ports import Decided, DisclosureFilter, LedgerAway, Looked, SubjectRef
 from passerelle_schemas.faults import Fault

@@ -9,11 +9,11 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from passerelle_consent.ledger import disclose
-from passerelle_consent.ledger.commitments import MasterKey, SubjectKey
-from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.reader import Reader
-from passerelle_consent.ledger.select import Selection
+from passerelle_consent.ledger.database.reader import Reader
+from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.query import disclose
+from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Decision, DecisionTable, Reason
 from passerelle_consent.policy.replay import Lost, Recorded, Replay, Report

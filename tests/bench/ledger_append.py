@@ -21,9 +21,9 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.integrate import collect_seldom
-from passerelle_consent.ledger.verify import Outcome, verify
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.integrator.integrate import collect_seldom
 from postgresql import binaries, serving
 from unit.ledger.fakes import SIGNER, LedgerTown
 

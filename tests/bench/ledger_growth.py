@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from passerelle_consent.ledger import tree
-from passerelle_consent.ledger.store import Store
-from passerelle_consent.ledger.tiles import RightEdge, source_of
-from passerelle_consent.ledger.vault import SealedEntry
+from passerelle_consent.ledger.database.store import Store
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.tiles import RightEdge, source_of
+from passerelle_consent.ledger.sealing.vault import SealedEntry
 
 FIRST, AT_ONCE, PROOFS = 10_000, 10_000, 300
 PLAIN_MAX = 100_000

@@ -16,7 +16,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from passerelle_consent.ledger.publish import FolderPublisher
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
 from unit.ledger.fakes import SIGNER, LedgerTown
 
 BAR_S = 1.5

@@ -18,13 +18,13 @@ import structlog
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from passerelle.audited import FolderLog
-from passerelle_consent.ledger.checkpoint import Checkpoint
-from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.follow import Follower
-from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.tiles import TILE_WIDTH, RightEdge, Tile, hash_tiles, pack
-from passerelle_consent.ledger.tree import HASH_BYTES, leaf_hash
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.tiles import TILE_WIDTH, RightEdge, Tile, hash_tiles, pack
+from passerelle_consent.ledger.log.tree import HASH_BYTES, leaf_hash
+from passerelle_consent.ledger.query.follow import Follower
+from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records.log import LogFilter
 from unit.ledger.fakes import ORIGIN, SIGNER, START_MS

@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from passerelle_consent.ledger import tiles, tree
-from passerelle_consent.ledger.checkpoint import Checkpoint
-from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.verify import Outcome, fsck
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, fsck
+from passerelle_consent.ledger.log import tiles, tree
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.entries import Entry, EntryType
 from passerelle_consent.policy.decide import Reason, Verdict
 from unit.ledger.fakes import POLICY, SIGNER, START_MS, TARIFF
 

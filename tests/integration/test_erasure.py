@@ -32,13 +32,13 @@ from passerelle.issuer import Bearing
 from passerelle.keys import key_bytes
 from passerelle.receive.acknowledge import acknowledge
 from passerelle.receive.inbox import Erased, InboxReader
-from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey, SubjectKey, unseal
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.prove import InclusionProof, find, prove_consistency, prove_inclusion
+from passerelle_consent.ledger.audit.verify import Outcome, verify
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.prove import InclusionProof, find, prove_consistency, prove_inclusion
-from passerelle_consent.ledger.verify import Outcome, verify
+from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey, SubjectKey, unseal
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.note import Verifier
 from passerelle_consent.wire import ROLL_KEY, decode_decisions, decode_standing
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, JOURNAL
 

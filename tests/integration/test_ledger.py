@@ -15,13 +15,13 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from passerelle.city.node import free_port
-from passerelle_consent.ledger.checkpoint import Checkpoint
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, verify
 from passerelle_consent.ledger.faults import Unclear
-from passerelle_consent.ledger.feed import Feed, FeedFault, consumer_settings
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Note, Verifier
-from passerelle_consent.ledger.trust import Policy
-from passerelle_consent.ledger.verify import Outcome, verify
+from passerelle_consent.ledger.integrator.feed import Feed, FeedFault, consumer_settings
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.note import Note, Verifier
+from passerelle_consent.ledger.log.trust import Policy
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
     DecisionBatch,

@@ -18,9 +18,9 @@ import pytest
 from faults.run import broker_and_city
 from faults.whole_city import whole_city
 from integration.test_canary import linked
-from passerelle_consent.ledger.entries import EntryType
-from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.ledger.audit.prove import InclusionProof
+from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.log.note import Verifier
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

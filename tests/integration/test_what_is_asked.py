@@ -19,8 +19,8 @@ from faults.scenario import Ground
 from faults.whole_city import Published, whole_city
 from integration.test_canary import MOVES, REPORTS, linked
 from passerelle.issuer import Bearing
-from passerelle_consent.ledger.note import Verifier
-from passerelle_consent.ledger.prove import InclusionProof
+from passerelle_consent.ledger.audit.prove import InclusionProof
+from passerelle_consent.ledger.log.note import Verifier
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

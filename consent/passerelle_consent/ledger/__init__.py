@@ -3,10 +3,7 @@
 Three states of a record have names: *sequenced* (in its Kafka topic, in order), *integrated* (an entry in the
 database, under a signed checkpoint), *published* (in the folder that everybody may verify).
 
-An auditor's part needs neither Kafka nor a database, and import-linter holds it to that. Pure: `tree`, `tiles`, `note`,
-`checkpoint`, `cosignature`, `trust`, `canonical`, `entries`, `consistency`, `watch`. Over `published` (a `folder` or a
-`site`): `verify`, `prove`, `scan`, `monitor`. `witness` keeps and cosigns; `ask` asks it.
-
-`commitments`, `sequence` and `vault` are pure as well. The shell: `store`, `feed`, `publish`, `cosigning`, `integrate`,
-`stored`, `disclose`.
+`log` holds its forms, pure; `audit` what needs no trust in whoever keeps it; `sealing` makes entries of records, pure;
+`database` keeps them; `integrator` is the one leader that writes and publishes; `query` answers questions. `log` and
+`audit` need neither Kafka nor a database, and import-linter holds them to that.
 """

@@ -20,9 +20,9 @@ from passerelle.cli.logs import (
 )
 
 if TYPE_CHECKING:
-    from passerelle_consent.ledger.note import Verifier
-    from passerelle_consent.ledger.prove import InclusionProof
-    from passerelle_consent.ledger.verify import Verification
+    from passerelle_consent.ledger.audit.prove import InclusionProof
+    from passerelle_consent.ledger.audit.verify import Verification
+    from passerelle_consent.ledger.log.note import Verifier
 
 ID_BYTES = 16
 
@@ -37,7 +37,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify a published log: fsck, and every entry read. Exit 0 valid, 1 invalid, 2 could not tell."""
-    from passerelle_consent.ledger.verify import verify as read
+    from passerelle_consent.ledger.audit.verify import verify as read
 
     if store:
         with open_log(log, token) as source:
@@ -57,7 +57,7 @@ def fsck(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild the root from the entry bundles and check every tile. Exit 0 valid, 1 invalid, 2 could not tell."""
-    from passerelle_consent.ledger.verify import fsck as rebuild
+    from passerelle_consent.ledger.audit.verify import fsck as rebuild
 
     with open_log(log, token) as source:
         trust = None if policy is None else read_policy(policy)
@@ -68,13 +68,13 @@ def examined(verifier: "Verifier") -> None:
     """Examine the home's database; end here unless it is valid."""
     from passerelle.config import settings
     from passerelle.keys import LEDGER_MASTER, key_bytes
-    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
-    from passerelle_consent.ledger.verify import Outcome
+    from passerelle_consent.ledger.audit.verify import Outcome
+    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_schemas.faults import Fault
 
     try:
-        from passerelle_consent.ledger.store import Store
-        from passerelle_consent.ledger.stored import verify_stored
+        from passerelle_consent.ledger.database.store import Store
+        from passerelle_consent.ledger.database.stored import verify_stored
     except ModuleNotFoundError as missing:
         hint = "install passerelle[consent]"
         raise Fault(f"a database cannot be read here ({missing.name} is not installed)", hint=hint) from None
@@ -95,7 +95,7 @@ def examined(verifier: "Verifier") -> None:
 
 
 def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
-    from passerelle_consent.ledger.verify import Outcome
+    from passerelle_consent.ledger.audit.verify import Outcome
 
     if as_json:
         typer.echo(json.dumps(_plain(result), ensure_ascii=False))
@@ -105,7 +105,7 @@ def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
 
 
 def _tell(result: "Verification", where: str) -> None:
-    from passerelle_consent.ledger.verify import Outcome
+    from passerelle_consent.ledger.audit.verify import Outcome
 
     if result.outcome is Outcome.VALID:
         assert result.root is not None, "a valid log has an open checkpoint"  # noqa: S101 - an invariant, for mypy
@@ -154,7 +154,7 @@ def prove(
     as_json: AsJson = False,
 ) -> None:
     """Print a proof, checked already: a C2SP tlog-proof of an entry, or consistency between two sizes (JSON)."""
-    from passerelle_consent.ledger.prove import find, prove_consistency, prove_inclusion
+    from passerelle_consent.ledger.audit.prove import find, prove_consistency, prove_inclusion
 
     if sum(option is not None for option in (index, decision, since)) != 1:
         raise typer.BadParameter("name one of --index, --decision and --since")
@@ -184,9 +184,9 @@ def verify_proof(
     as_json: AsJson = False,
 ) -> None:
     """Verify a proof alone, without its log. Exit 0 it holds, 1 it does not, 2 could not tell."""
+    from passerelle_consent.ledger.audit.prove import MAGIC, PROOF_BYTES_MAX
     from passerelle_consent.ledger.faults import Invalid, Unclear
-    from passerelle_consent.ledger.note import NOTE_BYTES_MAX, Note
-    from passerelle_consent.ledger.prove import MAGIC, PROOF_BYTES_MAX
+    from passerelle_consent.ledger.log.note import NOTE_BYTES_MAX, Note
 
     verifier = parse_vkey(vkey)
     data = read_bytes(file, PROOF_BYTES_MAX)
@@ -203,7 +203,7 @@ def verify_proof(
 
 
 def _inclusion(data: bytes, verifier: "Verifier") -> tuple[str, dict[str, object]]:
-    from passerelle_consent.ledger.prove import InclusionProof
+    from passerelle_consent.ledger.audit.prove import InclusionProof
 
     proof = InclusionProof.parse(data)
     entry, checkpoint = proof.check(verifier)
@@ -212,7 +212,7 @@ def _inclusion(data: bytes, verifier: "Verifier") -> tuple[str, dict[str, object
 
 
 def _consistency(data: bytes, verifier: "Verifier", kept: bytes | None) -> tuple[str, dict[str, object]]:
-    from passerelle_consent.ledger.consistency import ConsistencyProof
+    from passerelle_consent.ledger.log.consistency import ConsistencyProof
 
     proof = ConsistencyProof.parse(data)
     checkpoint = proof.check(verifier)

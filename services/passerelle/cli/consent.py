@@ -231,7 +231,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
     from passerelle.disclosed import LedgerEntries
     from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle.receipt_keys import keep
-    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
+    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.service import Parts
     from passerelle_consent.records.store import Store
 

@@ -10,10 +10,10 @@ from passerelle.cli import audit, monitor, queries, scan, witness
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
-    from passerelle_consent.ledger.cosigning import WitnessedPublisher
-    from passerelle_consent.ledger.feed import Feed
-    from passerelle_consent.ledger.integrate import Integrator
-    from passerelle_consent.ledger.publish import FolderPublisher
+    from passerelle_consent.ledger.integrator.cosigning import WitnessedPublisher
+    from passerelle_consent.ledger.integrator.feed import Feed
+    from passerelle_consent.ledger.integrator.integrate import Integrator
+    from passerelle_consent.ledger.integrator.publish import FolderPublisher
 
 app = typer.Typer(help="The ledger: integrate, verify, prove.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def integrate() -> None:
 
     from passerelle.config import settings
     from passerelle.telemetry import configure
-    from passerelle_consent.ledger.integrate import collect_seldom
+    from passerelle_consent.ledger.integrator.integrate import collect_seldom
 
     configure(PRINCIPAL)
     log, stop = structlog.get_logger(), queries.stopped_by_signal()
@@ -45,11 +45,11 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
 
     from passerelle.city.manifest import Manifest
     from passerelle.keys import LEDGER_MASTER, key_bytes
-    from passerelle_consent.ledger.commitments import MasterKey
-    from passerelle_consent.ledger.integrate import Integrator
-    from passerelle_consent.ledger.note import Signer
-    from passerelle_consent.ledger.publish import FolderPublisher
-    from passerelle_consent.ledger.store import Store
+    from passerelle_consent.ledger.database.store import Store
+    from passerelle_consent.ledger.integrator.integrate import Integrator
+    from passerelle_consent.ledger.integrator.publish import FolderPublisher
+    from passerelle_consent.ledger.log.commitments import MasterKey
+    from passerelle_consent.ledger.log.note import Signer
     from passerelle_schemas.topics import DECISIONS, JOURNAL
 
     home = here.home
@@ -80,9 +80,9 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
 def _witnessed(here: "Settings", folder: "FolderPublisher") -> Iterator["WitnessedPublisher"]:
     """Ask the witnesses of this home's policy, if it has one."""
     from passerelle.cli.logs import read_policy
-    from passerelle_consent.ledger.ask import WitnessClient
-    from passerelle_consent.ledger.cosigning import WitnessedPublisher
-    from passerelle_consent.ledger.folder import LogFolder
+    from passerelle_consent.ledger.audit.folder import LogFolder
+    from passerelle_consent.ledger.integrator.ask import WitnessClient
+    from passerelle_consent.ledger.integrator.cosigning import WitnessedPublisher
 
     policy = here.home.witnesses
     known = read_policy(policy).asked() if policy.is_file() else ()
@@ -97,7 +97,7 @@ def _witnessed(here: "Settings", folder: "FolderPublisher") -> Iterator["Witness
 def _feed(here: "Settings", topic: str) -> Iterator["Feed"]:
     from confluent_kafka import Consumer
 
-    from passerelle_consent.ledger.feed import Feed, consumer_settings
+    from passerelle_consent.ledger.integrator.feed import Feed, consumer_settings
 
     consumer = Consumer(consumer_settings(here.access(PRINCIPAL).confluent()))
     try:

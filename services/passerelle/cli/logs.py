@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from passerelle_consent.ledger.note import Verifier
-    from passerelle_consent.ledger.published import PublishedLog
-    from passerelle_consent.ledger.trust import Policy
+    from passerelle_consent.ledger.audit.published import PublishedLog
+    from passerelle_consent.ledger.log.note import Verifier
+    from passerelle_consent.ledger.log.trust import Policy
 
 SECRET_BYTES_MAX = 4096
 """Of a file with a key or a token."""
@@ -35,10 +35,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def open_log(log: str | None, token: Path | None = None) -> "PublishedLog":
     """Return the log behind an argument. Raises `Unclear`."""
     from passerelle.config import settings
-    from passerelle_consent.ledger.folder import LogFolder
+    from passerelle_consent.ledger.audit.folder import LogFolder
 
     if log is not None and log.startswith(("http://", "https://")):
-        from passerelle_consent.ledger.site import LogSite
+        from passerelle_consent.ledger.audit.site import LogSite
 
         return LogSite(log, bearer=None if token is None else read_text(token, hint="name the token's file"))
     return LogFolder(settings().home.ledger if log is None else Path(log).absolute())
@@ -46,8 +46,8 @@ def open_log(log: str | None, token: Path | None = None) -> "PublishedLog":
 
 def verifier_of(log: "PublishedLog", vkey: str | None) -> "Verifier":
     """Return the log's verifier key. A log from elsewhere does not vouch for itself. Raises `Unclear`."""
+    from passerelle_consent.ledger.audit.folder import LogFolder
     from passerelle_consent.ledger.faults import Unclear
-    from passerelle_consent.ledger.folder import LogFolder
 
     if vkey is None and not isinstance(log, LogFolder):
         hint = "name it, from another source than the log: --vkey KEY"
@@ -58,7 +58,7 @@ def verifier_of(log: "PublishedLog", vkey: str | None) -> "Verifier":
 def parse_vkey(vkey: str) -> "Verifier":
     """Read a verifier key from its text or from a file. Raises `Unclear`, which names the file."""
     from passerelle_consent.ledger.faults import Invalid, Unclear
-    from passerelle_consent.ledger.note import Verifier
+    from passerelle_consent.ledger.log.note import Verifier
 
     is_text = "+" in vkey and not Path(vkey).exists()
     text = vkey if is_text else read_text(Path(vkey), hint="name the file of the log's verifier key: --vkey FILE")
@@ -71,7 +71,7 @@ def parse_vkey(vkey: str) -> "Verifier":
 def read_policy(path: Path) -> "Policy":
     """Read a policy file. Raises `Unclear`, which names it and the line."""
     from passerelle_consent.ledger.faults import Unclear
-    from passerelle_consent.ledger.trust import Policy
+    from passerelle_consent.ledger.log.trust import Policy
 
     try:
         return Policy.parse(read_bytes(path, POLICY_BYTES_MAX))

@@ -14,8 +14,8 @@ from passerelle.cli.scan import parse_key
 if TYPE_CHECKING:
     from threading import Event
 
-    from passerelle_consent.ledger.monitor import Monitor, Pass, State
-    from passerelle_consent.ledger.watch import Alarm
+    from passerelle_consent.ledger.audit.monitor import Monitor, Pass, State
+    from passerelle_consent.ledger.audit.watch import Alarm
 
 EVERY_S = 5.0
 LATE_AFTER_S = 60
@@ -44,7 +44,7 @@ def monitor(
     token: Token = None,
 ) -> None:
     """Follow a log; print each alarm once, as a line of JSON, until SIGTERM or Ctrl-C."""
-    from passerelle_consent.ledger.monitor import Monitor
+    from passerelle_consent.ledger.audit.monitor import Monitor
 
     keys = [parse_key(key, "--subject-key") for key in subject_key or ()]
     with open_log(log, token) as source:
@@ -87,8 +87,8 @@ def _look(following: "Monitor", state: Path | None, told: "set[Alarm]") -> "Pass
 
 
 def _kept(path: Path | None, keys: list[bytes]) -> "State | None":
+    from passerelle_consent.ledger.audit.monitor import State
     from passerelle_consent.ledger.faults import Unclear
-    from passerelle_consent.ledger.monitor import State
 
     if path is None or not path.exists():
         return None

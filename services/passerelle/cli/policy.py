@@ -106,8 +106,8 @@ def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
 
     from passerelle.keys import LEDGER_MASTER, key_bytes
     from passerelle.replay import Replaying
-    from passerelle_consent.ledger.commitments import KEY_BYTES, MasterKey
-    from passerelle_consent.ledger.store import Store, StoreAway
+    from passerelle_consent.ledger.database.store import Store, StoreAway
+    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.past import looking_back
     from passerelle_schemas.faults import Fault
 

@@ -12,9 +12,9 @@ from passerelle.cli.logs import Log, Token, Vkey, open_log, parse_vkey, verifier
 if TYPE_CHECKING:
     from threading import Event
 
-    from passerelle_consent.ledger.export import Export, Verified
-    from passerelle_consent.ledger.note import Verifier
-    from passerelle_consent.ledger.select import Selection
+    from passerelle_consent.ledger.log.note import Verifier
+    from passerelle_consent.ledger.query.export import Export, Verified
+    from passerelle_consent.ledger.query.select import Selection
 
 
 def index(
@@ -29,8 +29,8 @@ def index(
 
     from passerelle.config import settings
     from passerelle.telemetry import configure
-    from passerelle_consent.ledger.follow import Follower
-    from passerelle_consent.ledger.index import Index
+    from passerelle_consent.ledger.query.follow import Follower
+    from passerelle_consent.ledger.query.index import Index
 
     configure("ledger-index")
     here, line = settings(), structlog.get_logger()
@@ -66,7 +66,7 @@ def export(
     token: Token = None,
 ) -> None:
     """Export entries, with a proof that checks them offline. With no filter, it also shows that none is left out."""
-    from passerelle_consent.ledger.export import Export
+    from passerelle_consent.ledger.query.export import Export
 
     said = {"type": type, "verdict": verdict, "reason": reason, "flow": flow}
     said |= {"recipient": recipient, "department": department, "agreement": agreement}
@@ -109,8 +109,8 @@ def verify_export(
 
 
 def _verified(data: Path, proof: Path, verifier: "Verifier") -> "Verified":
-    from passerelle_consent.ledger.export import verify_export
     from passerelle_consent.ledger.faults import Invalid, Unclear
+    from passerelle_consent.ledger.query.export import verify_export
 
     try:
         with data.open("rb") as rows, proof.open("rb") as hashes:
@@ -130,7 +130,7 @@ def _told(file: Path, verified: "Verified") -> str:
 
 
 def _format(named: str | None, out: Path) -> str:
-    from passerelle_consent.ledger.export import FORMATS
+    from passerelle_consent.ledger.query.export import FORMATS
 
     found = named or out.suffix.removeprefix(".")
     if found not in FORMATS:
@@ -140,7 +140,7 @@ def _format(named: str | None, out: Path) -> str:
 
 def _selection(said: dict[str, str]) -> "Selection":
     from passerelle_consent.ledger.faults import Invalid
-    from passerelle_consent.ledger.select import Selection
+    from passerelle_consent.ledger.query.select import Selection
 
     for name, value in said.items():
         try:
@@ -155,7 +155,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _time(text: str | None, option: str) -> str | None:
     """Return a time as entries spell it. Raises a usage error."""
-    from passerelle_consent.ledger.entries import time_text
+    from passerelle_consent.ledger.log.entries import time_text
 
     if text is None:
         return None

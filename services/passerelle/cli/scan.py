@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from passerelle_consent.ledger.scan import Fence, Placed, Scan
+    from passerelle_consent.ledger.audit.scan import Fence, Placed, Scan
 
 KEY_BYTES = 32
 TIMEOUT_S = 10.0
@@ -37,8 +37,8 @@ def scan(
     as_json: AsJson = False,
 ) -> None:
     """List every decision about one person; does a permit follow a fence? Exit 0 no, 1 yes, 2 could not tell."""
-    from passerelle_consent.ledger.scan import Answer
-    from passerelle_consent.ledger.scan import scan as read
+    from passerelle_consent.ledger.audit.scan import Answer
+    from passerelle_consent.ledger.audit.scan import scan as read
 
     key = parse_key(subject_key, "--subject-key")
     with open_log(log, token) as source:
@@ -54,8 +54,8 @@ def scan(
 
 def _wanted(found: "Scan", agreement: str | None, since_fence: str | None, where: str) -> "list[Fence]":
     """Return the fences that are asked about. Raises `Unclear` when the one named is not among the person's."""
+    from passerelle_consent.ledger.audit.scan import ALL, name_of
     from passerelle_consent.ledger.faults import Unclear
-    from passerelle_consent.ledger.scan import ALL, name_of
 
     named = found.fences
     if since_fence is not None:

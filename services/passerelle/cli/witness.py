@@ -9,8 +9,8 @@ import typer
 from passerelle.cli.logs import Log, PolicyFile, Token, Vkey, open_log, parse_vkey, read_policy, verifier_of
 
 if TYPE_CHECKING:
-    from passerelle_consent.ledger.note import Verifier
-    from passerelle_consent.ledger.witness import Witness
+    from passerelle_consent.ledger.audit.witness import Witness
+    from passerelle_consent.ledger.log.note import Verifier
 
 PORT = 8480
 SEED_BYTES = 32
@@ -30,8 +30,8 @@ def witness(
     """Serve a witness (C2SP tlog-witness) until SIGTERM or Ctrl-C. Its own verifier key is printed first."""
     import uvicorn
 
+    from passerelle_consent.ledger.audit.witness_http import application
     from passerelle_consent.ledger.faults import Unclear
-    from passerelle_consent.ledger.witness_http import application
 
     known = [*(read_policy(policy).logs if policy else ()), *map(parse_vkey, log or ())]
     if not known:
@@ -46,8 +46,8 @@ def _witness(name: str, state: Path, known: "list[Verifier]") -> "Witness":
     import time
 
     from passerelle.keys import key_bytes
-    from passerelle_consent.ledger.cosignature import Cosigner
-    from passerelle_consent.ledger.witness import Kept, Witness
+    from passerelle_consent.ledger.audit.witness import Kept, Witness
+    from passerelle_consent.ledger.log.cosignature import Cosigner
 
     cosigner = Cosigner.of(name, key_bytes(state, "witness", SEED_BYTES))
     return Witness(cosigner=cosigner, logs=known, kept=Kept(state / "kept"), now_s=lambda: int(time.time()))
@@ -64,8 +64,8 @@ def cosign(
 
     Exit 0 when those who cosigned are the policy's quorum, 1 when a witness knows another history, 2 otherwise.
     """
-    from passerelle_consent.ledger.ask import Refusal, WitnessClient, ask_all
-    from passerelle_consent.ledger.note import Note
+    from passerelle_consent.ledger.integrator.ask import Refusal, WitnessClient, ask_all
+    from passerelle_consent.ledger.log.note import Note
 
     trust = read_policy(policy)
     clients = [WitnessClient(w) for w in trust.asked()]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from passerelle.cli import app
 from passerelle.config import settings
 from passerelle.replay_report import tell
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.database.store import Store
 from passerelle_consent.policy.decide import Decision, Reason, Verdict
 from passerelle_consent.policy.replay import Cases, Lost, Report, Transition
 from passerelle_consent.records import migrations

@@ -12,9 +12,9 @@ from pathlib import Path
 if not __package__:  # run as a script: its siblings are found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from passerelle_consent.ledger.integrate import Integrator
-from passerelle_consent.ledger.publish import FolderPublisher
-from passerelle_consent.ledger.writer import Writer
+from passerelle_consent.ledger.database.writer import Writer
+from passerelle_consent.ledger.integrator.integrate import Integrator
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
 from unit.ledger.fakes import LedgerTown
 
 PLACES = {

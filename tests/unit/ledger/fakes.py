@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError
 
-from passerelle_consent.ledger.commitments import MasterKey
-from passerelle_consent.ledger.feed import Feed
-from passerelle_consent.ledger.integrate import Clock, Integrator
-from passerelle_consent.ledger.note import Signer
-from passerelle_consent.ledger.publish import FolderPublisher
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.database.store import Store
+from passerelle_consent.ledger.integrator.feed import Feed
+from passerelle_consent.ledger.integrator.integrate import Clock, Integrator
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.log.commitments import MasterKey
+from passerelle_consent.ledger.log.note import Signer
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
     DecisionBatch,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from passerelle_consent.ledger import disclose
+from passerelle_consent.ledger.query import disclose
 from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger.commitments import (
+from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.log.commitments import (
     DRAWN_BYTES,
     MasterKey,
     SubjectKey,
@@ -16,11 +17,10 @@ from passerelle_consent.ledger.commitments import (
     subject_commit,
     unseal,
 )
-from passerelle_consent.ledger.decided import seal_decisions
-from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.sequence import draft_of_journal
-from passerelle_consent.ledger.vault import Vault
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.sealing.decided import seal_decisions
+from passerelle_consent.ledger.sealing.sequence import draft_of_journal
+from passerelle_consent.ledger.sealing.vault import Vault
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import DecisionBatch, JournalEntry, JournalType, encode_decisions, read_decisions
 from unit.ledger.fakes import MASTER, PHONE, POLICY, TARIFF

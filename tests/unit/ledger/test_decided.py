@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger.commitments import body_commit, in_blocks, private_part, subject_commit
-from passerelle_consent.ledger.decided import UNPROVEN_SUBJECT, seal_decisions
-from passerelle_consent.ledger.entries import TIME_MS_MAX, Entry, EntryType
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.vault import Vault
+from passerelle_consent.ledger.log.commitments import body_commit, in_blocks, private_part, subject_commit
+from passerelle_consent.ledger.log.entries import TIME_MS_MAX, Entry, EntryType
+from passerelle_consent.ledger.sealing.decided import UNPROVEN_SUBJECT, seal_decisions
+from passerelle_consent.ledger.sealing.vault import Vault
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import DecisionBatch, DecisionRecord, Origin, encode_decisions, read_decisions
 from unit.ledger.fakes import MASTER, PHONE, POLICY, TARIFF

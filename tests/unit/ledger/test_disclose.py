@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from passerelle_consent.ledger import disclose
-from passerelle_consent.ledger.commitments import handle
-from passerelle_consent.ledger.select import Selection
-from passerelle_consent.ledger.store import Store, StoreAway
+from passerelle_consent.ledger.database.store import Store, StoreAway
+from passerelle_consent.ledger.log.commitments import handle
+from passerelle_consent.ledger.query import disclose
+from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.decide import Verdict
 from unit.ledger.fakes import MASTER, ON_SQLITE
 

@@ -6,9 +6,9 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger.canonical import canonical
-from passerelle_consent.ledger.entries import ALLOWED, REQUIRED, TIME_MS_MAX, Entry, EntryType
 from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.log.canonical import canonical
+from passerelle_consent.ledger.log.entries import ALLOWED, REQUIRED, TIME_MS_MAX, Entry, EntryType
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import JournalType
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger import tree
-from passerelle_consent.ledger.cover import cover, covered_root
-from passerelle_consent.ledger.export import FORMATS, Export, verify_export
+from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.formats import READERS
-from passerelle_consent.ledger.note import Signer
-from passerelle_consent.ledger.select import Selection
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.cover import cover, covered_root
+from passerelle_consent.ledger.log.note import Signer
+from passerelle_consent.ledger.query.export import FORMATS, Export, verify_export
+from passerelle_consent.ledger.query.formats import READERS
+from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.decide import Reason, Verdict
 from unit.ledger.fakes import ORIGIN, SIGNER
 from unit.ledger.test_entries import entries
@@ -56,7 +56,7 @@ def test_a_run_of_entries_takes_some_two_hashes_a_level():
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_entry_comes_back_to_the_byte(format_):
-    from passerelle_consent.ledger.export import _read, writer_of
+    from passerelle_consent.ledger.query.export import _read, writer_of
 
     @given(st.lists(entries(), max_size=5))
     def check(some):
@@ -179,8 +179,8 @@ def test_another_logs_key_cannot_tell(log):
 def test_without_its_library_parquet_cannot_be_told(log, monkeypatch):
     data, proof = exported(log, format_="parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "passerelle_consent.ledger.parquet")
-    monkeypatch.delattr("passerelle_consent.ledger.parquet")
+    monkeypatch.delitem(sys.modules, "passerelle_consent.ledger.query.parquet")
+    monkeypatch.delattr("passerelle_consent.ledger.query.parquet")
     with pytest.raises(Unclear, match="Parquet is not installed") as unclear:
         verified(data, proof)
     assert unclear.value.hint == "pip install passerelle[parquet]"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from passerelle_consent.ledger.publish import FolderPublisher
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
 from unit.ledger.fakes import SIGNER
 from unit.ledger.test_export import log  # noqa: F401 - its fixture
 

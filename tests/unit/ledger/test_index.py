@@ -6,13 +6,13 @@ from datetime import datetime
 
 import pytest
 
-from passerelle_consent.ledger.counts import By, Every
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.follow import Follower
-from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.select import Selection, Shape
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.query.counts import By, Every
+from passerelle_consent.ledger.query.follow import Follower
+from passerelle_consent.ledger.query.index import Index
+from passerelle_consent.ledger.query.select import Selection, Shape
 from passerelle_consent.policy.decide import Reason, Verdict
 from unit.ledger.fakes import SIGNER
 

@@ -6,17 +6,17 @@ import subprocess
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from passerelle_consent.ledger import feed as feeds
-from passerelle_consent.ledger.commitments import MasterKey, subject_commit
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.database.store import Store, StoreAway
+from passerelle_consent.ledger.database.writer import NotLeader
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.feed import BrokerAway, Feed, FeedFault
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.integrate import LEASE_MS, Unreadable
-from passerelle_consent.ledger.publish import FolderPublisher, PublishFault
-from passerelle_consent.ledger.store import Store, StoreAway
-from passerelle_consent.ledger.verify import Outcome, verify
-from passerelle_consent.ledger.writer import NotLeader
+from passerelle_consent.ledger.integrator import feed as feeds
+from passerelle_consent.ledger.integrator.feed import BrokerAway, Feed, FeedFault
+from passerelle_consent.ledger.integrator.integrate import LEASE_MS, Unreadable
+from passerelle_consent.ledger.integrator.publish import FolderPublisher, PublishFault
+from passerelle_consent.ledger.log.commitments import MasterKey, subject_commit
+from passerelle_consent.ledger.log.entries import Entry, EntryType
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import encode_journal
 from unit.ledger.fakes import MASTER, ON_SQLITE, SIGNER, FakeConsumer, stop_after
@@ -235,7 +235,7 @@ def test_a_crash_while_an_entry_waits_loses_and_doubles_nothing(town):
 
 
 def test_one_step_has_a_bound_and_says_that_there_is_more(town, monkeypatch):
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.STEP_BYTES_MAX", 1000)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.STEP_BYTES_MAX", 1000)
     integrator = town.started()
     for _ in range(100):
         town.decide(count=2)
@@ -323,7 +323,7 @@ def test_an_integrator_whose_step_failed_starts_from_the_store(town):
 
 def test_what_was_prepared_on_a_step_that_failed_goes_with_it(town, monkeypatch):
     """The next step is sealed while the last is committed: when that fails, neither stays, and both come again."""
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.STEP_BYTES_MAX", 1)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.STEP_BYTES_MAX", 1)
     monkeypatch.setattr(feeds, "POLL_RECORDS_MAX", 1)
     integrator = town.started()
     ids = [ident for _ in range(6) for ident in town.decide(count=5)]
@@ -470,8 +470,8 @@ def test_run_says_when_it_is_ready_and_gives_the_lead_back(town):
 
 
 def test_run_outlasts_a_publication_and_a_broker_that_fail(town, monkeypatch):
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.RETRY_S", 0)
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.IDLE_S", 0)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.RETRY_S", 0)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.IDLE_S", 0)
     town.decide(count=5)
     integrator = town.integrator()
     publisher, faults = integrator._publisher.publish, [PublishFault("full"), None, PublishFault("full")]
@@ -496,8 +496,8 @@ def test_run_outlasts_a_publication_and_a_broker_that_fail(town, monkeypatch):
 
 
 def test_run_gives_up_at_last(town, monkeypatch):
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.RETRY_S", 0)
-    monkeypatch.setattr("passerelle_consent.ledger.integrate.RETRIES_MAX", 3)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.RETRY_S", 0)
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.RETRIES_MAX", 3)
     integrator = town.integrator()
 
     def gone():

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from passerelle_consent.ledger import tree
-from passerelle_consent.ledger.entries import Entry
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.published import Absent
-from passerelle_consent.ledger.verify import Outcome, verify
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.published import Absent
+from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.entries import Entry
 from passerelle_consent.wire import decode_journal, read_decisions
 from unit.ledger.dying_integrator import PLACES
 from unit.ledger.fakes import SIGNER

@@ -8,15 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app as commands
-from passerelle_consent.ledger import disclose
-from passerelle_consent.ledger.cosignature import Cosigner
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.monitor import Monitor, State
+from passerelle_consent.ledger.audit.watch import REVIEW_MS, SLACK_MS, Kind
 from passerelle_consent.ledger.faults import Unclear
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.monitor import Monitor, State
-from passerelle_consent.ledger.note import Note
-from passerelle_consent.ledger.trust import Policy
-from passerelle_consent.ledger.watch import REVIEW_MS, SLACK_MS, Kind
+from passerelle_consent.ledger.log.cosignature import Cosigner
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.note import Note
+from passerelle_consent.ledger.log.trust import Policy
+from passerelle_consent.ledger.query import disclose
 from passerelle_consent.policy.decide import Reason, Verdict
 from unit.ledger.fakes import MASTER, SIGNER, START_MS, LedgerTown
 from unit.ledger.test_verify import forge

@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from passerelle_consent.ledger.checkpoint import Checkpoint, open_checkpoint
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.note import Note, Signer, Verifier, open_note
-from passerelle_consent.ledger.tree import EMPTY_ROOT
+from passerelle_consent.ledger.log.checkpoint import Checkpoint, open_checkpoint
+from passerelle_consent.ledger.log.note import Note, Signer, Verifier, open_note
+from passerelle_consent.ledger.log.tree import EMPTY_ROOT
 from unit.ledger.fakes import ORIGIN, SIGNER
 
 VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"

@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
-from passerelle_consent.ledger import disclose
-from passerelle_consent.ledger.entries import Entry, EntryType
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.scan import ALL, Answer, Placed, fences, scan
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.scan import ALL, Answer, Placed, fences, scan
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.query import disclose
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_schemas.faults import Fault
 from unit.ledger.fakes import MASTER, SIGNER, START_MS

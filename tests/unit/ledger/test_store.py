@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
 from alembic.runtime.migration import MigrationContext
 
-from passerelle_consent.ledger import sql
-from passerelle_consent.ledger.migrations import VERSION_TABLE
-from passerelle_consent.ledger.store import Store, StoreAway, StoreFault
-from passerelle_consent.ledger.writer import NotLeader
+from passerelle_consent.ledger.database import sql
+from passerelle_consent.ledger.database.migrations import VERSION_TABLE
+from passerelle_consent.ledger.database.store import Store, StoreAway, StoreFault
+from passerelle_consent.ledger.database.writer import NotLeader
 from passerelle_consent.records import sql as records
 
-REVISIONS = "ledger/migrations/versions"
+REVISIONS = "ledger/database/migrations/versions"
 S_MAX = 20
 """Of a thing that takes milliseconds."""
 

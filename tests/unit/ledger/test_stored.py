@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
-from passerelle_consent.ledger.commitments import MasterKey
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Signer
-from passerelle_consent.ledger.stored import verify_stored
-from passerelle_consent.ledger.verify import Outcome, fsck
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, fsck
+from passerelle_consent.ledger.database.stored import verify_stored
+from passerelle_consent.ledger.log.commitments import MasterKey
+from passerelle_consent.ledger.log.note import Signer
 from unit.ledger.fakes import MASTER, ORIGIN, SIGNER, LedgerTown
 
 FLIPS = 1_200

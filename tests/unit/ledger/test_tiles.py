@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger import tiles, tree
 from passerelle_consent.ledger.faults import Invalid
-from passerelle_consent.ledger.tiles import RightEdge, Tile
+from passerelle_consent.ledger.log import tiles, tree
+from passerelle_consent.ledger.log.tiles import RightEdge, Tile
 
 
 @pytest.mark.parametrize(

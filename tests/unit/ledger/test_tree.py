@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passerelle_consent.ledger import tree
 from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.log import tree
 
 ROOT = Path(__file__).parents[3]
 EXCERPT = ROOT / "tests" / "vectors"

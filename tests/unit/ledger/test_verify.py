@@ -10,21 +10,21 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
-from passerelle_consent.ledger import tree
-from passerelle_consent.ledger.checkpoint import Checkpoint
-from passerelle_consent.ledger.entries import Entry, EntryType
-from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Signer
-from passerelle_consent.ledger.prove import (
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.prove import (
     InclusionProof,
     NotInLog,
     find,
     prove_consistency,
     prove_inclusion,
 )
-from passerelle_consent.ledger.tiles import RightEdge, Tile, bundles, hash_tiles, pack, unpack
-from passerelle_consent.ledger.verify import Outcome, fsck, verify
+from passerelle_consent.ledger.audit.verify import Outcome, fsck, verify
+from passerelle_consent.ledger.faults import Invalid, Unclear
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.note import Signer
+from passerelle_consent.ledger.log.tiles import RightEdge, Tile, bundles, hash_tiles, pack, unpack
 from passerelle_schemas.faults import Fault
 from unit.ledger.fakes import ORIGIN, SIGNER, LedgerTown
 

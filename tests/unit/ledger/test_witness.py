@@ -13,20 +13,21 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app as commands
-from passerelle_consent.ledger import cosigning, tree
-from passerelle_consent.ledger.ask import Refusal, WitnessClient, ask_all
-from passerelle_consent.ledger.checkpoint import Checkpoint
-from passerelle_consent.ledger.cosignature import Cosigner, WitnessKey
-from passerelle_consent.ledger.cosigning import WitnessedPublisher
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.verify import Outcome, fsck
+from passerelle_consent.ledger.audit.witness import HASHES_MAX, REQUEST_BYTES_MAX, SPLITS_MAX, AddRequest, Kept, Witness
+from passerelle_consent.ledger.audit.witness_http import application
+from passerelle_consent.ledger.database.store import Store
 from passerelle_consent.ledger.faults import Invalid, Unclear
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.note import Note, SignatureLine, Signer
-from passerelle_consent.ledger.publish import FolderPublisher
-from passerelle_consent.ledger.store import Store
-from passerelle_consent.ledger.trust import KnownWitness, Policy
-from passerelle_consent.ledger.verify import Outcome, fsck
-from passerelle_consent.ledger.witness import HASHES_MAX, REQUEST_BYTES_MAX, SPLITS_MAX, AddRequest, Kept, Witness
-from passerelle_consent.ledger.witness_http import application
+from passerelle_consent.ledger.integrator import cosigning
+from passerelle_consent.ledger.integrator.ask import Refusal, WitnessClient, ask_all
+from passerelle_consent.ledger.integrator.cosigning import WitnessedPublisher
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.cosignature import Cosigner, WitnessKey
+from passerelle_consent.ledger.log.note import Note, SignatureLine, Signer
+from passerelle_consent.ledger.log.trust import KnownWitness, Policy
 from unit.ledger.fakes import ORIGIN, SIGNER, LedgerTown, served
 
 NOW_S = 1_760_000_000

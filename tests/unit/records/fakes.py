@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 
 from passerelle.audited import FolderLog
-from passerelle_consent.ledger.commitments import Committed
-from passerelle_consent.ledger.sequence import draft_of_journal
+from passerelle_consent.ledger.log.commitments import Committed
+from passerelle_consent.ledger.sealing.sequence import draft_of_journal
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.receipts.keys import KeySet

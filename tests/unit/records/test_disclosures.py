@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.prove import InclusionProof
-from passerelle_consent.ledger.scan import scan
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.prove import InclusionProof
+from passerelle_consent.ledger.audit.scan import scan
 from passerelle_consent.policy.agreements import Basis
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records.http.access import RULES

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from passerelle_consent.ledger.cosignature import Cosigner
-from passerelle_consent.ledger.note import Note
-from passerelle_consent.ledger.tiles import unpack
+from passerelle_consent.ledger.log.cosignature import Cosigner
+from passerelle_consent.ledger.log.note import Note
+from passerelle_consent.ledger.log.tiles import unpack
 from passerelle_consent.wire import JournalType
 from unit.ledger.fakes import ORIGIN
 from unit.records.fakes import START_MS, until

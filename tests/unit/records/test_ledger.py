@@ -13,11 +13,11 @@ from zipfile import ZipFile
 import pytest
 
 from passerelle import audited
-from passerelle_consent.ledger.counts import By, Every
-from passerelle_consent.ledger.entries import EntryType
-from passerelle_consent.ledger.export import FORMATS, verify_export
-from passerelle_consent.ledger.prove import InclusionProof
-from passerelle_consent.ledger.select import Selection
+from passerelle_consent.ledger.audit.prove import InclusionProof
+from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.query.counts import By, Every
+from passerelle_consent.ledger.query.export import FORMATS, verify_export
+from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records.log import TYPES, CountedBy, CountedEvery, ExportFormat, LogFilter
 from passerelle_consent.wire import JournalType

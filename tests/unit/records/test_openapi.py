@@ -28,8 +28,8 @@ from schemathesis.core.parameters import ParameterLocation
 
 from passerelle.audited import FolderLog
 from passerelle.disclosed import LedgerEntries
-from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.publish import FolderPublisher
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.records import consultations
 from passerelle_consent.records.consultations import Announced
 from passerelle_consent.records.http.access import RULES

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from passerelle.replay import Replaying
-from passerelle_consent.ledger.store import Store
+from passerelle_consent.ledger.database.store import Store
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Decision, Reason, Verdict
 from passerelle_consent.policy.replay import Lost, Transition

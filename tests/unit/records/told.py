@@ -2,10 +2,10 @@
 
 from passerelle.audited import FolderLog
 from passerelle.disclosed import LedgerEntries
-from passerelle_consent.ledger.folder import LogFolder
-from passerelle_consent.ledger.follow import Follower
-from passerelle_consent.ledger.index import Index
-from passerelle_consent.ledger.publish import FolderPublisher
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.query.follow import Follower
+from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.wire import DecisionBatch, FlowUse, encode_decisions
 from unit.ledger.fakes import MASTER, SIGNER, LedgerTown

@@ -1,0 +1,1 @@
+"""The one leader that sequences, integrates and publishes, and asks witnesses for their cosignatures."""

@@ -1,0 +1,209 @@
+"""Publish what is integrated: tiles, bundles and last the checkpoint, into a folder that any web server can serve.
+
+How far the folder is, its own checkpoint tells: nothing else has to be kept in step with it. So a publication that was
+cut off is taken up at the next, and a folder that was taken away is written anew from the database.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from passerelle_consent.ledger.audit.folder import LogFolder
+from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent
+from passerelle_consent.ledger.database.reader import Head
+from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.log import tiles, tree
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
+from passerelle_consent.ledger.log.note import Note, SignatureLine, Verifier
+from passerelle_consent.ledger.log.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
+from passerelle_schemas.faults import Fault
+
+
+class PublishFault(Fault):
+    """The folder cannot be written now. Nothing is lost: the next publication takes it up."""
+
+
+FILES_AT_ONCE = 128
+"""Some 20 MB of bundles and tiles."""
+
+WRITERS = 8
+"""Files that are waited for at once. A file system writes its journal for many waiting files as for one."""
+
+
+class Source(Protocol):
+    """What is published: the database's own state."""
+
+    def tile(self, level: int, index: int) -> bytes:
+        """Hashes of a tile."""
+
+    def bodies(self, start: int, end: int) -> Sequence[bytes]:
+        """Entries ``[start, end)`` in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JustCommitted:
+    """A state of the database of which the last entries are at hand: they need not be read back."""
+
+    reader: Source
+    start: int
+    fresh: Sequence[bytes]
+
+    def tile(self, level: int, index: int) -> bytes:
+        """Hashes of a tile."""
+        return self.reader.tile(level, index)
+
+    def bodies(self, start: int, end: int) -> Sequence[bytes]:
+        """Entries ``[start, end)`` in order."""
+        if start < self.start:
+            return self.reader.bodies(start, end)
+        return self.fresh[start - self.start : end - self.start]
+
+
+class Publisher(Protocol):
+    """Where checkpoints go."""
+
+    def publish(self, source: Source, head: Head) -> None:
+        """Make ``head`` and all that it needs public; may be called again with the same."""
+
+
+class FolderPublisher:
+    """A folder, and beside it a staging folder on the same file system, which holds drafts and a lock."""
+
+    def __init__(self, folder: Path, verifier: Verifier) -> None:
+        self._folder = folder
+        self._staging = folder.with_name(f".{folder.name}.staging")
+        self._verifier = verifier
+        self._published: Checkpoint | None = None
+        self._mutex = threading.Lock()  # cosignatures come in on threads of their own
+
+    def publish(self, source: Source, head: Head) -> None:
+        """Raises `PublishFault`; `Invalid` when the folder holds a history that the database does not have."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._staging.mkdir(exist_ok=True)
+            with self._mutex, self._locked():
+                before = self._agreed(source, head.checkpoint)
+                if before == head.checkpoint:
+                    os.utime(self._folder / CHECKPOINT)  # nothing new, and alive: a monitor tells it from the time
+                    return
+                since = before.size if before else 0
+                self._write_tiles(source, head.checkpoint.size, since)
+                self._replace(CHECKPOINT, head.note)
+                _sync(self._folder)
+                self._published = head.checkpoint
+                self._drop_outgrown(head.checkpoint.size, since)
+        except OSError as exc:
+            raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
+
+    def add(self, checkpoint: Checkpoint, line: SignatureLine) -> bool:
+        """Add a cosignature to the published checkpoint; False when that is another by now. Raises `PublishFault`."""
+        try:
+            with self._mutex, self._locked():
+                note = Note.parse((self._folder / CHECKPOINT).read_bytes())
+                if note.text != checkpoint.text():
+                    return False
+                others = (s for s in note.signatures if (s.name, s.key_id) != (line.name, line.key_id))
+                self._replace(CHECKPOINT, Note(text=note.text, signatures=(*others, line)).encode())
+                return True
+        except OSError as exc:
+            raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
+
+    def write_key(self) -> Path:
+        """Write the verifier key beside the folder, ``<folder>.vkey``, and return its path."""
+        path = self._folder.with_name(f"{self._folder.name}.vkey")
+        self._staging.mkdir(parents=True, exist_ok=True)
+        draft = self._draft("vkey", f"{self._verifier.encode()}\n".encode())
+        draft.replace(path)
+        return path
+
+    def _agreed(self, source: Source, current: Checkpoint) -> Checkpoint | None:
+        """Return the folder's checkpoint, once it is shown to be of this history."""
+        log = LogFolder(self._folder)
+        try:
+            published, _ = log.checkpoint(self._verifier)
+        except Absent:
+            return None
+        if published == self._published:
+            return published
+        hint = f"an older database was restored? move {self._folder} away only if you know why"
+        if published.size > current.size:
+            raise Invalid("is ahead of the database", where=f"{self._folder}/{CHECKPOINT}", hint=hint)
+        if tree.root(published.size, tiles.source_of(source.tile)) != published.root:
+            raise Invalid("is not of the database's history", where=f"{self._folder}/{CHECKPOINT}", hint=hint)
+        return published
+
+    def _write_tiles(self, source: Source, size: int, since: int) -> None:
+        touched: set[Path] = {self._folder}
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-files") as writers:
+            for some in _batched(_files(source, size, since)):
+                for folders in writers.map(lambda file: self._replace(*file), some):
+                    touched |= folders
+            # Names must be on disk before the checkpoint that needs them.
+            list(writers.map(_sync, touched))
+
+    def _replace(self, name: str, data: bytes) -> set[Path]:
+        """Write a file so that a reader sees all of it or none; return the folders whose names changed."""
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._draft(name, data).replace(path)
+        return {folder for folder in path.parents if folder.is_relative_to(self._folder)}
+
+    def _draft(self, name: str, data: bytes) -> Path:
+        draft = self._staging / name.replace("/", "-")
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return draft
+
+    def _drop_outgrown(self, size: int, since: int) -> None:
+        """Remove partial tiles whose full tile is published (tlog-tiles, "Partial Tiles", allows it)."""
+        levels: list[int | None] = [None, *range(tiles.LEVELS)]
+        for level in levels:
+            index = (since >> TILE_HEIGHT * (level or 0)) // TILE_WIDTH
+            if index < (size >> TILE_HEIGHT * (level or 0)) // TILE_WIDTH:
+                partials = (self._folder / Tile(level=level, index=index, width=1).path).parent
+                if partials.is_dir():
+                    for partial in partials.iterdir():
+                        partial.unlink()
+                    partials.rmdir()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One publisher at a time. It dies with its process; a stopped one lets the others wait, not overtake."""
+        with (self._staging / "lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PublishFault("another integrator is publishing", where=str(self._folder)) from None
+            yield
+
+
+def _files(source: Source, size: int, since: int) -> Iterator[tuple[str, bytes]]:
+    """Yield (path, bytes) of what a tree of ``size`` has and a tree of ``since`` had not."""
+    for bundle in tiles.bundles(size, since):
+        yield bundle.path, tiles.pack(source.bodies(bundle.start, bundle.start + bundle.width))
+    for tile in tiles.hash_tiles(size, since):
+        assert tile.level is not None, "hash_tiles yields no bundles"  # noqa: S101 - an invariant, for mypy
+        yield tile.path, source.tile(tile.level, tile.index)[: tile.width * tree.HASH_BYTES]
+
+
+def _batched(files: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    """A folder that is written anew from ten million entries must not be held in memory."""
+    while some := list(islice(files, FILES_AT_ONCE)):
+        yield some
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

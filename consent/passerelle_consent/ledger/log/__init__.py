@@ -1,0 +1,1 @@
+"""The log's own forms, all pure: tree, tiles, checkpoints, notes, cosignatures, proofs, entries, commitments."""

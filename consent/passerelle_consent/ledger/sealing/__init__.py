@@ -1,0 +1,1 @@
+"""From what the bus recorded to sealed entries. Pure."""

@@ -1,0 +1,127 @@
+"""Which key commits an entry to its subject. Pure: the stored keys come in, what is to be stored comes out.
+
+Every entry that is about a known subject is committed under that subject's key, made when it first occurs. A decision
+about a subject that nobody has shown to exist gets a key that is thrown away at once. An `erased` entry is the last
+that its subject's key commits.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from passerelle_consent.ledger.log.commitments import (
+    DRAWN_BYTES,
+    KEY_BYTES,
+    MasterKey,
+    Random,
+    SubjectKey,
+    commit,
+)
+from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.sealing.sequence import Draft
+
+KEPT_MAX = 50_000
+"""Unwrapped keys that are kept for the batches to come: some 50 MB, and a day's persons of a large town."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrappedKey:
+    """A subject key as it is stored."""
+
+    master: str
+    """Id of the master key that wraps it."""
+    wrapped: bytes
+
+
+class SealedEntry(NamedTuple):
+    """An entry ready to be stored. Made for every entry: a plain tuple."""
+
+    ident: bytes
+    body: bytes
+    """Canonical bytes: the leaf."""
+    sealed: bytes | None
+    """Private part, or None where nobody could ever open it."""
+    handle: bytes | None
+    """Its subject's, with the private part."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyChanges:
+    """What a batch of entries changes about the stored keys."""
+
+    destroyed: frozenset[bytes]
+    """Subjects whose stored key must go. A subject can be in ``made`` too: erased, then linked anew."""
+    forgotten: frozenset[bytes]
+    """Handles of the keys that go: nothing must be listed under them."""
+    made: Mapping[bytes, WrappedKey]
+
+
+@dataclass(kw_only=True, slots=True)
+class Vault:
+    """The keys of subjects that occurred lately, unwrapped."""
+
+    master: MasterKey
+    random: Random
+    keys: dict[bytes, SubjectKey] = field(default_factory=dict)
+    _made: set[bytes] = field(default_factory=set)
+    _destroyed: set[bytes] = field(default_factory=set)
+    _forgotten: set[bytes] = field(default_factory=set)
+
+    def unknown(self, subjects: Iterable[bytes]) -> set[bytes]:
+        """Those whose keys must be looked up: `open` what is stored of them before anything is sealed."""
+        return set(subjects).difference(self.keys)
+
+    def open(self, stored: Mapping[bytes, WrappedKey]) -> None:
+        """Unwrap what the store has. Raises `Invalid`."""
+        for subject, key in stored.items():
+            self.keys[subject] = SubjectKey.of(self.master.unwrap(subject, key.wrapped))
+
+    def key_of(self, subject: bytes | None, *, proven: bool) -> SubjectKey | None:
+        """Return the subject's key, a new one if it is known to exist; None when it stays unknown."""
+        if subject is None:
+            return None
+        key = self.keys.get(subject)
+        if key is None and proven:
+            key = self.keys[subject] = SubjectKey.of(self.random(KEY_BYTES))
+            self._made.add(subject)
+        return key
+
+    def seal(self, drafts: Iterable[Draft]) -> list[SealedEntry]:
+        """Finish drafts, in order. Raises `Invalid` for one that the entry format does not take."""
+        return [self._seal(draft) for draft in drafts]
+
+    def changes(self) -> KeyChanges:
+        """Return what changed since the last call."""
+        made = {
+            subject: WrappedKey(
+                master=self.master.id, wrapped=self.master.wrap(subject, self.keys[subject].secret, self.random)
+            )
+            for subject in self._made
+        }
+        changes = KeyChanges(made=made, destroyed=frozenset(self._destroyed), forgotten=frozenset(self._forgotten))
+        for some in (self._made, self._destroyed, self._forgotten):
+            some.clear()
+        return changes
+
+    def trim(self) -> None:
+        """Let go of the oldest beyond `KEPT_MAX`. All that `changes` returned must be stored by now."""
+        for subject in list(islice(self.keys, max(0, len(self.keys) - KEPT_MAX))):
+            del self.keys[subject]
+
+    def _seal(self, draft: Draft) -> SealedEntry:
+        key = self.key_of(draft.subject, proven=True)
+        committed = commit(key, draft.ident, draft.private, self.random(DRAWN_BYTES)) if key else None
+        body = draft.entry(committed).encode()
+        if draft.type is EntryType.ERASED and draft.subject is not None:
+            self._destroy(draft.subject)
+        if committed is None:
+            return SealedEntry(ident=draft.ident, body=body, sealed=None, handle=None)
+        return SealedEntry(ident=draft.ident, body=body, sealed=committed.sealed, handle=committed.handle)
+
+    def _destroy(self, subject: bytes) -> None:
+        key = self.keys.pop(subject, None)
+        if key is not None:
+            self._forgotten.add(key.handle)
+        self._made.discard(subject)
+        self._destroyed.add(subject)
