@@ -68,6 +68,7 @@ NEVER_DONE = {
     "GET /v1/consultations/{consultation}/result": "the consultation is open",
     "POST /v1/consultations/{consultation}/answer": "the consultation is open",
     "PUT /v1/consultations/{consultation}/arguments/{n}/ruling": "each caller puts its arguments in another test",
+    "POST /v1/deliveries/check": "the city of these tests has agreements and no flows",
     "POST /v1/erasures/{erasure_id}/acknowledgement": "nobody was erased whom the source had linked",
     "POST /v1/subjects/{pseudonym}/emancipation": "everybody is of age",
 }
