@@ -12,8 +12,9 @@ from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import NotInLog, prove_inclusion
 from passerelle_consent.ledger.database.reader import Reader
 from passerelle_consent.ledger.database.store import Store
-from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey
+from passerelle_consent.ledger.log.commitments import SubjectKey
 from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.log.note import Verifier
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.ledger.query.disclose import Opened
@@ -26,14 +27,14 @@ Page = TypeVar("Page", Decided, Looked, OwnEntry)
 
 
 class LedgerEntries:
-    """`records.ports.SubjectEntries` over the ledger's database, its master key and its published folder.
+    """`records.ports.SubjectEntries` over the ledger's database, its master keys and its published folder.
 
     The database is opened read-only and at each call anew until it is there: the ledger may be started later.
     """
 
-    def __init__(self, url: str, master: MasterKey, folder: Path) -> None:
+    def __init__(self, url: str, masters: Masters, folder: Path) -> None:
         self._store = Store(url, read_only=True)
-        self._master = master
+        self._masters = masters
         self._folder = folder
 
     def decisions(
@@ -87,7 +88,7 @@ class LedgerEntries:
     @contextmanager
     def _about(self, ref: SubjectRef) -> Iterator[tuple[Reader, SubjectKey | None]]:
         with or_away(), self._store.reading() as db:
-            yield db, disclose.key_of(db, self._master, ref)
+            yield db, disclose.key_of(db, self._masters, ref)
 
 
 @contextmanager

@@ -26,7 +26,13 @@ def secret(folder: Path, name: str) -> str:
 def key_bytes(folder: Path, name: str, size: int) -> bytes:
     """The binary key ``<name>.key`` of ``size`` bytes, stored as hexadecimal. Raises `KeyFault`."""
     path = folder / f"{name}.key"
-    text = _made_once(path, lambda: secrets.token_hex(size).encode()).decode()
+    _made_once(path, lambda: secrets.token_hex(size).encode())
+    return read_key(path, size)
+
+
+def read_key(path: Path, size: int) -> bytes:
+    """Read what `key_bytes` has written. Raises `KeyFault`, `FileNotFoundError`."""
+    text = _read(path).decode("ascii", "replace")
     try:
         key = bytes.fromhex(text)
     except ValueError:

@@ -10,8 +10,9 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from passerelle_consent.ledger.database.reader import Reader
-from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey
+from passerelle_consent.ledger.log.commitments import SubjectKey
 from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.bundle import PolicyBundle
@@ -32,10 +33,10 @@ POLICIES_KEPT = 16
 class Replaying:
     """One replay over one state of the ledger's database and of the consent store."""
 
-    def __init__(self, ledger: Reader, consent: sa.Connection, master: MasterKey, since_ms: int) -> None:
+    def __init__(self, ledger: Reader, consent: sa.Connection, masters: Masters, since_ms: int) -> None:
         self._ledger = ledger
         self._consent = consent
-        self._master = master
+        self._masters = masters
         self._wanted = Selection(type=EntryType.DECISION, since_ms=since_ms)
         head = ledger.head()
         self._end = head.checkpoint.size if head else 0
@@ -47,7 +48,10 @@ class Replaying:
         return self._end - self._start
 
     def run(self, changed: DecisionTable, looked: Callable[[int], None] = lambda _: None) -> Report:
-        """Decide again. ``looked`` hears of entries done. Raises `Invalid`, `BadBundle`, `SQLAlchemyError`."""
+        """Decide again. ``looked`` hears of entries done.
+
+        Raises `Invalid`, `Unclear`, `BadBundle`, `SQLAlchemyError`.
+        """
         replay = Replay(changed, lru_cache(POLICIES_KEPT)(self._table))
         for subject, key in self._subjects():
             looked(self._replay_subject(replay, subject, key))
@@ -63,7 +67,7 @@ class Replaying:
         after = b""
         while some := self._ledger.subjects(after, SUBJECTS_AT_ONCE):
             for subject, stored in some:
-                yield SubjectRef(subject), SubjectKey.of(self._master.unwrap(subject, stored.wrapped))
+                yield SubjectRef(subject), stored.open(subject, self._masters)
             after = some[-1][0]
 
     def _replay_subject(self, replay: Replay, subject: SubjectRef, key: SubjectKey) -> int:

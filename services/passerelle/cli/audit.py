@@ -67,9 +67,8 @@ def fsck(
 def examined(verifier: "Verifier") -> None:
     """Examine the home's database; end here unless it is valid."""
     from passerelle.config import settings
-    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.masters import MasterFiles
     from passerelle_consent.ledger.audit.verify import Outcome
-    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_schemas.faults import Fault
 
     try:
@@ -81,9 +80,9 @@ def examined(verifier: "Verifier") -> None:
 
     here = settings()
     store = Store(here.ledger_store_url(), read_only=True)
-    master = MasterKey.of(key_bytes(here.home.keys, LEDGER_MASTER, KEY_BYTES))
+    masters = MasterFiles(here.home.keys)
     with store.reading() as db:
-        found = verify_stored(db, verifier, master)
+        found = verify_stored(db, verifier, masters)
     store.close()
     if found.outcome is Outcome.VALID:
         typer.echo(f"database: valid, {found.size} entries under {found.checkpoints} checkpoints")

@@ -229,15 +229,13 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
 
     from passerelle.audited import FolderLog
     from passerelle.disclosed import LedgerEntries
-    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.masters import MasterFiles
     from passerelle.receipt_keys import keep
-    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.service import Parts
     from passerelle_consent.records.store import Store
 
     manifest, home = clients.manifest, here.home
     seal = manifest.seal(home)
-    master = MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES))
     store = Store(here.consent_store_url())
     return Parts(
         store=store,
@@ -245,7 +243,7 @@ def _parts(here: "Settings", clients: "Clients", on_broken: Any) -> "Parts":
         register=Register(manifest.city_key(home), manifest.keyring(home)),
         connect=clients.supersede if store.can_be_lost else clients.connect,
         fence_consumer=clients.fence,
-        ledger=LedgerEntries(here.ledger_store_url(), master, home.ledger),
+        ledger=LedgerEntries(here.ledger_store_url(), MasterFiles(home.keys, make=True), home.ledger),
         log=FolderLog(home.ledger, here.ledger_index_url(), home.witnesses),
         clock=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: uuid.uuid4().bytes,

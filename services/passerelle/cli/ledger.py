@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from passerelle.cli import audit, monitor, queries, scan, witness
+from passerelle.cli import audit, masters, monitor, queries, scan, witness
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -44,11 +44,11 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     import socket
 
     from passerelle.city.manifest import Manifest
-    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.keys import key_bytes
+    from passerelle.masters import MasterFiles
     from passerelle_consent.ledger.database.store import Store
     from passerelle_consent.ledger.integrator.integrate import Integrator
     from passerelle_consent.ledger.integrator.publish import FolderPublisher
-    from passerelle_consent.ledger.log.commitments import MasterKey
     from passerelle_consent.ledger.log.note import Signer
     from passerelle_schemas.topics import DECISIONS, JOURNAL
 
@@ -58,6 +58,8 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     folder.write_key()
     home.store.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(here.ledger_store_url())
+    with store.reading() as db:
+        keys = MasterFiles(home.keys, make=not db.subjects(b"", 1))  # a lost one is not replaced
     with (
         _witnessed(here, folder) as publisher,
         _feed(here, DECISIONS) as decisions,
@@ -68,7 +70,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
             decisions=decisions,
             journal=journal,
             signer=signer,
-            master=MasterKey.of(key_bytes(home.keys, LEDGER_MASTER, KEY_BYTES)),
+            masters=keys,
             publisher=publisher,
             random=os.urandom,
             holder=f"{socket.gethostname()}:{os.getpid()}",
@@ -119,5 +121,6 @@ for command in (
     queries.index,
     queries.export,
     queries.verify_export,
+    masters.rotate_master,
 ):
     app.command()(command)

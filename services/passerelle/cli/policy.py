@@ -104,18 +104,17 @@ def _changed(manifest: "Manifest", agreements: Path, flows: Path | None) -> "Pol
 def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
     import sqlalchemy as sa
 
-    from passerelle.keys import LEDGER_MASTER, key_bytes
+    from passerelle.masters import MasterFiles
     from passerelle.replay import Replaying
     from passerelle_consent.ledger.database.store import Store, StoreAway
-    from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey
     from passerelle_consent.records.past import looking_back
     from passerelle_schemas.faults import Fault
 
     store = Store(here.ledger_store_url(), read_only=True)
-    master = MasterKey.of(key_bytes(here.home.keys, LEDGER_MASTER, KEY_BYTES))
+    masters = MasterFiles(here.home.keys)
     try:
         with store.reading() as ledger, looking_back(here.consent_store_url()) as consent:
-            yield Replaying(ledger, consent, master, since_ms)
+            yield Replaying(ledger, consent, masters, since_ms)
     except (sa.exc.SQLAlchemyError, StoreAway):
         hint = "was this city ever started? passerelle consent serve; passerelle ledger integrate"
         raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None

@@ -16,6 +16,7 @@ from passerelle_consent.ledger.integrator.feed import Feed
 from passerelle_consent.ledger.integrator.integrate import Clock, Integrator
 from passerelle_consent.ledger.integrator.publish import FolderPublisher
 from passerelle_consent.ledger.log.commitments import MasterKey
+from passerelle_consent.ledger.log.masters import FixedMasters
 from passerelle_consent.ledger.log.note import Signer
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
@@ -33,7 +34,7 @@ from passerelle_schemas.topics import DECISIONS, JOURNAL
 
 ORIGIN = "lutece.example/passerelle"
 SIGNER = Signer.of(ORIGIN, bytes(range(32)))
-MASTER = MasterKey.of(bytes(range(1, 33)))
+MASTERS = FixedMasters(MasterKey.of(bytes(range(1, 33))))
 POLICY = bytes(range(32))
 TARIFF = FlowUse(
     flow="meal-tariff.schools", recipient="schools", purpose="dpv:PublicBenefit", agreements=("band@1", "household@2")
@@ -127,14 +128,14 @@ class LedgerTown:
         self.now_ms = START_MS
         self.offset = 0
 
-    def integrator(self, *, holder="one", publisher=None, store=None):
+    def integrator(self, *, holder="one", publisher=None, store=None, masters=None):
         publisher = publisher or FolderPublisher(self.folder, SIGNER.verifier)
         return Integrator(
             store=store or self.store,
             decisions=Feed(FakeConsumer(self.decisions), DECISIONS),
             journal=Feed(FakeConsumer(self.journal), JOURNAL),
             signer=SIGNER,
-            master=MASTER,
+            masters=masters or MASTERS,
             publisher=publisher,
             random=self.random.randbytes,
             holder=holder,

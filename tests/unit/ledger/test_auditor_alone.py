@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from passerelle_consent.ledger.query import disclose
-from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
+from unit.ledger.fakes import MASTERS, SIGNER, LedgerTown
 
 ROOT = Path(__file__).parents[3]
 VKEY = SIGNER.verifier.encode()
@@ -71,7 +71,7 @@ def log(tmp_path_factory):
     while (step := integrator.step()).full or step.decisions or step.journal or step.waiting:
         pass
     with town.store.reading() as db:
-        town.key = disclose.key_of(db, MASTER, ANN).secret.hex()
+        town.key = disclose.key_of(db, MASTERS, ANN).secret.hex()
     yield town
     town.store.close()
 

@@ -8,7 +8,7 @@ from passerelle_consent.ledger.log.commitments import handle
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.ledger.query.select import Selection
 from passerelle_consent.policy.decide import Verdict
-from unit.ledger.fakes import MASTER, ON_SQLITE
+from unit.ledger.fakes import MASTERS, ON_SQLITE
 
 MARIE, JEAN = b"M" * 16, b"J" * 16
 
@@ -20,7 +20,7 @@ def everything(integrator):
 
 def shown(town, subject=MARIE, *, before=None, limit=10_000, **kwargs):
     with town.store.reading() as db:
-        key = disclose.key_of(db, MASTER, subject)
+        key = disclose.key_of(db, MASTERS, subject)
         return [] if key is None else disclose.newest(db, key, before=before, limit=limit, **kwargs)
 
 
@@ -83,7 +83,7 @@ def test_after_an_erasure_nothing_is_listed_under_the_old_handle(town):
     town.decide(subject=JEAN)
     everything(integrator)
     with town.store.reading() as db:
-        old = disclose.key_of(db, MASTER, MARIE).handle
+        old = disclose.key_of(db, MASTERS, MARIE).handle
     town.note("erased", subject=MARIE)
     everything(integrator)
     everything(integrator)
@@ -109,7 +109,7 @@ def test_the_handle_is_published_nowhere(town):
     town.decide(subject=MARIE)
     everything(integrator)
     with town.store.reading() as db:
-        held = disclose.key_of(db, MASTER, MARIE).handle
+        held = disclose.key_of(db, MASTERS, MARIE).handle
     published = b"".join(p.read_bytes() for p in town.folder.rglob("*") if p.is_file())
     assert held not in published
     assert held.hex().encode() not in published

@@ -10,16 +10,17 @@ from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.verify import Outcome, verify
 from passerelle_consent.ledger.database.store import Store, StoreAway
 from passerelle_consent.ledger.database.writer import NotLeader
-from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.integrator import feed as feeds
 from passerelle_consent.ledger.integrator.feed import BrokerAway, Feed, FeedFault
 from passerelle_consent.ledger.integrator.integrate import LEASE_MS, Unreadable
 from passerelle_consent.ledger.integrator.publish import FolderPublisher, PublishFault
 from passerelle_consent.ledger.log.commitments import MasterKey, subject_commit
 from passerelle_consent.ledger.log.entries import Entry, EntryType
+from passerelle_consent.ledger.log.masters import FixedMasters
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import encode_journal
-from unit.ledger.fakes import MASTER, ON_SQLITE, SIGNER, FakeConsumer, stop_after
+from unit.ledger.fakes import MASTERS, ON_SQLITE, SIGNER, FakeConsumer, stop_after
 
 ANN, BOB = b"A" * 16, b"B" * 16
 
@@ -168,7 +169,7 @@ def test_no_permit_after_fenced_however_the_steps_fall(town):
 
 def open_fences_with_permits(town):
     with town.store.reading() as db:
-        keys = {s: MASTER.unwrap(s, k.wrapped) for s, k in db.subject_keys([bytes([i]) * 16 for i in range(5)]).items()}
+        keys = {s: k.open(s, MASTERS).secret for s, k in db.subject_keys([bytes([i]) * 16 for i in range(5)]).items()}
     wrong = []
     for secret in keys.values():
         fenced = False
@@ -424,11 +425,10 @@ def test_the_wrong_master_key_ends_it(town):
     integrator = town.started()
     town.decide()
     run(integrator)
-    other = town.integrator()
-    other._master = MasterKey.of(bytes(32))
+    other = town.integrator(masters=FixedMasters(MasterKey.of(bytes(32))))
     assert other.start()
     town.decide()
-    with pytest.raises(Invalid, match="does not open under this master key"):
+    with pytest.raises(Unclear, match="wrapped by another master key"):
         run(other)
     assert len(types(town)) == 1
 

@@ -18,7 +18,7 @@ from passerelle_consent.ledger.log.note import Note
 from passerelle_consent.ledger.log.trust import Policy
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.policy.decide import Reason, Verdict
-from unit.ledger.fakes import MASTER, SIGNER, START_MS, LedgerTown
+from unit.ledger.fakes import MASTERS, SIGNER, START_MS, LedgerTown
 from unit.ledger.test_verify import forge
 
 ANN = b"A" * 16
@@ -45,7 +45,7 @@ def monitor(town, **kwargs):
 
 def key_of(town):
     with town.store.reading() as db:
-        return disclose.key_of(db, MASTER, ANN).secret
+        return disclose.key_of(db, MASTERS, ANN).secret
 
 
 def kinds(following, town, now_s=NOW_S):

@@ -13,7 +13,7 @@ from passerelle_consent.ledger.log.entries import Entry, EntryType
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_schemas.faults import Fault
-from unit.ledger.fakes import MASTER, SIGNER, START_MS
+from unit.ledger.fakes import MASTERS, SIGNER, START_MS
 
 ANN, BOB = b"A" * 16, b"B" * 16
 HOUR_MS = 3_600_000
@@ -26,7 +26,7 @@ def everything(integrator):
 
 def key_of(town, subject=ANN):
     with town.store.reading() as db:
-        return disclose.key_of(db, MASTER, subject).secret
+        return disclose.key_of(db, MASTERS, subject).secret
 
 
 @pytest.fixture

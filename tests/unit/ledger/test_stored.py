@@ -15,8 +15,9 @@ from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.verify import Outcome, fsck
 from passerelle_consent.ledger.database.stored import verify_stored
 from passerelle_consent.ledger.log.commitments import MasterKey
+from passerelle_consent.ledger.log.masters import FixedMasters
 from passerelle_consent.ledger.log.note import Signer
-from unit.ledger.fakes import MASTER, ORIGIN, SIGNER, LedgerTown
+from unit.ledger.fakes import MASTERS, ORIGIN, SIGNER, LedgerTown
 
 FLIPS = 1_200
 ANN, BOB = b"A" * 16, b"B" * 16
@@ -53,9 +54,9 @@ def held(tmp_path):
     held.store.close()
 
 
-def examined(held, master=MASTER, verifier=SIGNER.verifier):
+def examined(held, masters=MASTERS, verifier=SIGNER.verifier):
     with held.store.reading() as db:
-        return verify_stored(db, verifier, master)
+        return verify_stored(db, verifier, masters)
 
 
 def change(held, statement, *values):
@@ -78,7 +79,7 @@ def test_on_either_store(town):
 
 
 def test_another_master_key_and_another_log_cannot_tell(held):
-    assert examined(held, MasterKey.of(bytes(32))).outcome is Outcome.UNCLEAR
+    assert examined(held, FixedMasters(MasterKey.of(bytes(32)))).outcome is Outcome.UNCLEAR
     assert examined(held, verifier=Signer.of(ORIGIN, bytes(32)).verifier).outcome is not Outcome.VALID
 
 

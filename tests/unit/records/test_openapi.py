@@ -37,7 +37,7 @@ from passerelle_consent.records.http.app import ROUTERS
 from passerelle_consent.records.http.bodies import ChangeOut, LinksOut, StandingOut
 from passerelle_consent.records.http.openapi import describe
 from passerelle_consent.records.ports import PERSONAL
-from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
+from unit.ledger.fakes import MASTERS, SIGNER, LedgerTown
 from unit.records.fakes import START_MS, City, citizen, until
 from unit.records.told import Told
 
@@ -113,7 +113,7 @@ class Served:
         self.city = City(
             f"sqlite:///{self._folder}/consent.db",
             patience_s=0.05,
-            ledger=LedgerEntries(town.url, MASTER, town.folder),
+            ledger=LedgerEntries(town.url, MASTERS, town.folder),
             log=FolderLog(town.folder, url, self._folder / "witnesses.policy"),
         )
         await self.city.up()

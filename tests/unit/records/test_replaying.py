@@ -13,7 +13,7 @@ from passerelle_consent.policy.decide import Decision, Reason, Verdict
 from passerelle_consent.policy.replay import Lost, Transition
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT
 from passerelle_consent.records.past import looking_back, past_of
-from unit.ledger.fakes import MASTER
+from unit.ledger.fakes import MASTERS
 from unit.policy import city as small
 from unit.records.told import AGREEMENTS, BUNDLE, FLOWS
 
@@ -26,7 +26,7 @@ def replayed(told, changed=CHANGED, since_ms=0):
     store = Store(told.town.url, read_only=True)
     try:
         with store.reading() as ledger, looking_back(told.city.store_url) as consent:
-            return Replaying(ledger, consent, MASTER, since_ms).run(changed.table())
+            return Replaying(ledger, consent, MASTERS, since_ms).run(changed.table())
     finally:
         store.close()
 

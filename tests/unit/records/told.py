@@ -8,7 +8,7 @@ from passerelle_consent.ledger.query.follow import Follower
 from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.wire import DecisionBatch, FlowUse, encode_decisions
-from unit.ledger.fakes import MASTER, SIGNER, LedgerTown
+from unit.ledger.fakes import MASTERS, SIGNER, LedgerTown
 from unit.policy import city as small
 from unit.records.fakes import START_MS, City
 
@@ -68,7 +68,7 @@ def told_city(store_url, ledger_url, folder):
     city = City(
         store_url,
         bundle=BUNDLE,
-        ledger=LedgerEntries(town.url, MASTER, town.folder),
+        ledger=LedgerEntries(town.url, MASTERS, town.folder),
         log=FolderLog(town.folder, index_url, folder / "witnesses.policy"),
     )
     return Told(city, town, index)

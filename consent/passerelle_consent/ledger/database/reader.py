@@ -88,6 +88,18 @@ class Reader:
         )
         return [(row.subject, WrappedKey(master=row.master, wrapped=row.wrapped)) for row in rows]
 
+    def not_under(self, master: str, after: bytes, count: int) -> list[tuple[bytes, WrappedKey]]:
+        """Return the next subjects by ref whose keys another master wraps, with those keys."""
+        k = sql.subject_keys.c
+        asked = sa.select(sql.subject_keys).where(k.subject > after, k.master != master)
+        rows = self._db.execute(asked.order_by(k.subject).limit(count))
+        return [(row.subject, WrappedKey(master=row.master, wrapped=row.wrapped)) for row in rows]
+
+    def count_not_under(self, master: str) -> int:
+        """Count the keys that another master wraps."""
+        others = sql.subject_keys.c.master != master
+        return self._db.scalar(sa.select(sa.func.count()).select_from(sql.subject_keys).where(others)) or 0
+
     def listed(self, handle: bytes, *, start: int = 0, end: int, count: int) -> list[tuple[int, bytes, bytes]]:
         """Return (index, entry, private part) of entries under a handle in ``[start, end)``, the newest first."""
         rows = self._db.execute(_LISTED, {"handle": handle, "start": start, "end": end, "count": count})

@@ -1,8 +1,8 @@
 """Verify the ledger's database: each row of its evidence against the tree, the signatures and the keys.
 
 The entries must lead to the root of *every* checkpoint that was signed, each checkpoint's columns must be what its note
-says, every tile must hold what the entries hash to, every key must open under its master key, and every private part
-that somebody can still open must be the one that its entry commits to.
+says, every tile must hold what the entries hash to, every key must open under the master key that it names, and every
+private part that somebody can still open must be the one that its entry commits to.
 
 Not evidence, and not looked at: how far the topics were read (`positions`), who leads (`leader`), by which clock a
 checkpoint was signed (`signed_ms`), and private parts whose key is destroyed, which nobody can open.
@@ -20,10 +20,12 @@ from passerelle_consent.ledger.database.reader import Reader
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.log import tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint, open_checkpoint
-from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey, read_private, subject_commit, unseal
+from passerelle_consent.ledger.log.commitments import SubjectKey, read_private, subject_commit, unseal
 from passerelle_consent.ledger.log.entries import Entry
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.log.note import Verifier
 from passerelle_consent.ledger.log.tiles import TILE_HEIGHT, TILE_WIDTH, RightEdge, Tile
+from passerelle_consent.ledger.sealing.vault import WrappedKey
 
 ROWS_AT_ONCE = 4_096
 """Entries of one query: some 2 MB."""
@@ -40,9 +42,9 @@ class Examination:
     findings_total: int
 
 
-def verify_stored(db: Reader, verifier: Verifier, master: MasterKey) -> Examination:
+def verify_stored(db: Reader, verifier: Verifier, masters: Masters) -> Examination:
     """Examine every row. Raises nothing for bad content: that is in the findings."""
-    seen = _Seen(db=db, verifier=verifier, master=master)
+    seen = _Seen(db=db, verifier=verifier, masters=masters)
     seen.read_keys()
     seen.read_entries()
     seen.read_tiles()
@@ -61,11 +63,11 @@ class _Seen:
 
     db: Reader
     verifier: Verifier
-    master: MasterKey
+    masters: Masters
     keys: dict[bytes, tuple[bytes, SubjectKey]] = field(default_factory=dict)
     """Handle → whose, and the key."""
     locked: bool = False
-    """Whether some keys are another master key's."""
+    """Whether some keys are of a master key that is not here."""
     edge: RightEdge = field(default_factory=RightEdge)
     full: set[tuple[int, int]] = field(default_factory=set)
     """Tiles that were compared when they became full."""
@@ -91,16 +93,11 @@ class _Seen:
     def read_keys(self) -> None:
         for row in self.db.rows(sa.select(sql.subject_keys).order_by(sql.subject_keys.c.subject)):
             try:
-                key = self._unwrapped(row)
+                key = WrappedKey(master=row.master, wrapped=row.wrapped).open(row.subject, self.masters)
                 self.keys[key.handle] = row.subject, key
             except (Invalid, Unclear) as fault:
                 self.locked |= isinstance(fault, Unclear)
                 self.note("subject_keys", fault)  # and not which row: its name is the person
-
-    def _unwrapped(self, row: "sa.Row[Any]") -> SubjectKey:
-        if row.master != self.master.id:
-            raise Unclear(f"a key is wrapped by another master key ({row.master})")
-        return SubjectKey.of(self.master.unwrap(row.subject, row.wrapped))
 
     def read_entries(self) -> None:
         for row in self.db.rows(sa.select(sql.checkpoints).order_by(sql.checkpoints.c.size)):

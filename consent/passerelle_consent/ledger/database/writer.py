@@ -71,6 +71,14 @@ class Writer(Reader):
         """Store new subject keys."""
         bulk_of(self._db).add_keys(keys)
 
+    def rewrap_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
+        """Replace keys that are stored; one that is gone stays gone."""
+        k = sql.subject_keys.c
+        changed = sa.update(sql.subject_keys).where(k.subject == sa.bindparam("of"))
+        changed = changed.values(master=sa.bindparam("by"), wrapped=sa.bindparam("anew"))
+        if rows := [{"of": subject, "by": key.master, "anew": key.wrapped} for subject, key in keys.items()]:
+            self._db.execute(changed, rows)
+
     def add_checkpoint(self, head: Head, signed_ms: int) -> None:
         """Keep a checkpoint: from now on it is signed."""
         checkpoint = head.checkpoint
@@ -79,15 +87,19 @@ class Writer(Reader):
 
     def lead(self, holder: str, now_ms: int, until_ms: int) -> Lease | None:
         """Take the lead if it is free, expired or ours already; None when another has it."""
-        # A row to lock, so that of two who begin a log together one waits for the other.
-        nobody = {"one": 1, "holder": "", "term": 0, "until_ms": 0}
-        self._db.execute(self._dialect.insert(sql.leader).on_conflict_do_nothing(), nobody)
-        row = self._db.execute(sa.select(sql.leader).where(sql.leader.c.one == 1).with_for_update()).one()
+        row = self.hold_leader()
         if row.holder != holder and row.until_ms > now_ms:
             return None
         lease = Lease(holder=holder, term=row.term + 1)
         self._db.execute(sa.update(sql.leader).values(holder=holder, term=lease.term, until_ms=until_ms))
         return lease
+
+    def hold_leader(self) -> "sa.Row[Any]":
+        """Lock the leader's row and return it: until this transaction ends, no other that writes commits."""
+        # There must be a row to lock: of two who begin a log together, one waits for the other.
+        nobody = {"one": 1, "holder": "", "term": 0, "until_ms": 0}
+        self._db.execute(self._dialect.insert(sql.leader).on_conflict_do_nothing(), nobody)
+        return self._db.execute(sa.select(sql.leader).where(sql.leader.c.one == 1).with_for_update()).one()
 
     def renew(self, lease: Lease, until_ms: int) -> None:
         """Show that ``lease`` still stands, and prolong it. In every writing transaction. Raises `NotLeader`."""

@@ -29,7 +29,8 @@ from passerelle_consent.ledger.integrator.feed import BrokerAway, Feed, Record
 from passerelle_consent.ledger.integrator.publish import JustCommitted, Publisher, PublishFault
 from passerelle_consent.ledger.log import tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
-from passerelle_consent.ledger.log.commitments import MasterKey, Random, in_blocks
+from passerelle_consent.ledger.log.commitments import Random, in_blocks
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.log.note import Signer
 from passerelle_consent.ledger.log.tiles import RightEdge
 from passerelle_consent.ledger.sealing import decided
@@ -77,6 +78,10 @@ class Unreadable(Fault):
     """A record of the bus's own topics cannot be read. The ledger stops: it must not leave a decision out."""
 
 
+class MasterChanged(Fault):
+    """Keys of this batch were wrapped by a master that is current no more, and may be destroyed: it is made again."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clock:
     """Time as the integrator uses it."""
@@ -107,7 +112,7 @@ class Integrator:
         decisions: Feed,
         journal: Feed,
         signer: Signer,
-        master: MasterKey,
+        masters: Masters,
         publisher: Publisher,
         random: Random,
         holder: str,
@@ -117,7 +122,7 @@ class Integrator:
         self._decisions = decisions
         self._journal = journal
         self._signer = signer
-        self._master = master
+        self._masters = masters
         self._publisher = publisher
         self._random = in_blocks(random)
         self._holder = holder
@@ -128,7 +133,7 @@ class Integrator:
         self._unswept = True  # a last life may have destroyed a key and ended before its sweep
         # As of the last step that was prepared, which may be ahead of the last that was committed.
         self._edge = RightEdge()
-        self._vault = Vault(master=master, random=self._random)
+        self._vault = Vault(masters=masters, random=self._random)
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="ledger-commit")
         self._committing: Future[None] | None = None
 
@@ -148,7 +153,7 @@ class Integrator:
                 failures = 0
                 if not done.full:
                     stop.wait(IDLE_S)
-            except (NotLeader, BrokerAway, StoreAway, PublishFault) as fault:
+            except (NotLeader, MasterChanged, BrokerAway, StoreAway, PublishFault) as fault:
                 failures += 1
                 if failures > RETRIES_MAX:
                     raise
@@ -173,7 +178,7 @@ class Integrator:
         self.publish()
         self._decisions.start(positions[0])
         self._journal.start(positions[1])
-        self._waiting, self._vault = Waiting(), Vault(master=self._master, random=self._random)
+        self._waiting, self._vault = Waiting(), Vault(masters=self._masters, random=self._random)
         self._lease, self._renewed_ms = lease, now
         return True
 
@@ -184,7 +189,7 @@ class Integrator:
             if self._lease is not None:
                 with self._store.writing() as db:
                     db.renew(self._lease, 0)
-        except (NotLeader, StoreAway, PublishFault) as fault:
+        except (NotLeader, MasterChanged, StoreAway, PublishFault) as fault:
             _log.warning("resigned", error=type(fault).__name__)  # it is another's already, or ends by itself
         self._lease = None
 
@@ -283,6 +288,7 @@ class Integrator:
         signed_ms = self._clock.now_ms()
         with self._store.writing() as db:
             db.renew(lease, signed_ms + LEASE_MS)
+            self._see_master(batch)  # behind the row that whoever destroys a master holds (`rewrap.retire`)
             if batch.entries:
                 if self._signed_edge(db).size != batch.start:
                     raise Invalid("the database is not where this integrator left it")
@@ -298,6 +304,11 @@ class Integrator:
         self._unswept |= bool(batch.keys.destroyed)
         if self._unswept:
             self._unswept = not self._store.sweep()
+
+    def _see_master(self, batch: Batch) -> None:
+        wrapping = {key.master for key in batch.keys.made.values()}
+        if wrapping and wrapping != {self._masters.current().id}:
+            raise MasterChanged("the master key was changed")
 
     def _publish(self, batch: Batch, head: Head) -> None:
         with self._store.reading() as db:

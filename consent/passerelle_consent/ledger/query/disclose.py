@@ -10,8 +10,9 @@ from itertools import islice
 from typing import Any
 
 from passerelle_consent.ledger.database.reader import Reader
-from passerelle_consent.ledger.log.commitments import MasterKey, SubjectKey, read_private, unseal
+from passerelle_consent.ledger.log.commitments import SubjectKey, read_private, unseal
 from passerelle_consent.ledger.log.entries import Entry
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.query.select import EVERYTHING, Selection
 
 READ_AT_ONCE = 500
@@ -29,10 +30,10 @@ class Opened:
     private: Mapping[str, Any]
 
 
-def key_of(db: Reader, master: MasterKey, subject: bytes) -> SubjectKey | None:
-    """Unwrap a subject's key; None when the ledger has no entry about such a subject. Raises `Invalid`."""
+def key_of(db: Reader, masters: Masters, subject: bytes) -> SubjectKey | None:
+    """Unwrap a subject's key; None when the ledger has no entry about such a subject. Raises `Invalid`, `Unclear`."""
     stored = db.subject_keys([subject]).get(subject)
-    return None if stored is None else SubjectKey.of(master.unwrap(subject, stored.wrapped))
+    return None if stored is None else stored.open(subject, masters)
 
 
 def newest(

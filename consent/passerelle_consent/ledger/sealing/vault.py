@@ -19,6 +19,7 @@ from passerelle_consent.ledger.log.commitments import (
     commit,
 )
 from passerelle_consent.ledger.log.entries import EntryType
+from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.sealing.sequence import Draft
 
 KEPT_MAX = 50_000
@@ -32,6 +33,10 @@ class WrappedKey:
     master: str
     """Id of the master key that wraps it."""
     wrapped: bytes
+
+    def open(self, subject: bytes, masters: Masters) -> SubjectKey:
+        """Unwrap it. Raises `Unclear` when its master is not there, `Invalid` when it does not open."""
+        return SubjectKey.of(masters.opening(self.master).unwrap(subject, self.wrapped))
 
 
 class SealedEntry(NamedTuple):
@@ -61,7 +66,7 @@ class KeyChanges:
 class Vault:
     """The keys of subjects that occurred lately, unwrapped."""
 
-    master: MasterKey
+    masters: Masters
     random: Random
     keys: dict[bytes, SubjectKey] = field(default_factory=dict)
     _made: set[bytes] = field(default_factory=set)
@@ -73,9 +78,9 @@ class Vault:
         return set(subjects).difference(self.keys)
 
     def open(self, stored: Mapping[bytes, WrappedKey]) -> None:
-        """Unwrap what the store has. Raises `Invalid`."""
+        """Unwrap what the store has. Raises `Invalid`, `Unclear`."""
         for subject, key in stored.items():
-            self.keys[subject] = SubjectKey.of(self.master.unwrap(subject, key.wrapped))
+            self.keys[subject] = key.open(subject, self.masters)
 
     def key_of(self, subject: bytes | None, *, proven: bool) -> SubjectKey | None:
         """Return the subject's key, a new one if it is known to exist; None when it stays unknown."""
@@ -93,12 +98,7 @@ class Vault:
 
     def changes(self) -> KeyChanges:
         """Return what changed since the last call."""
-        made = {
-            subject: WrappedKey(
-                master=self.master.id, wrapped=self.master.wrap(subject, self.keys[subject].secret, self.random)
-            )
-            for subject in self._made
-        }
+        made = self._wrapped(self.masters.current()) if self._made else {}
         changes = KeyChanges(made=made, destroyed=frozenset(self._destroyed), forgotten=frozenset(self._forgotten))
         for some in (self._made, self._destroyed, self._forgotten):
             some.clear()
@@ -108,6 +108,12 @@ class Vault:
         """Let go of the oldest beyond `KEPT_MAX`. All that `changes` returned must be stored by now."""
         for subject in list(islice(self.keys, max(0, len(self.keys) - KEPT_MAX))):
             del self.keys[subject]
+
+    def _wrapped(self, master: MasterKey) -> dict[bytes, WrappedKey]:
+        return {
+            subject: WrappedKey(master=master.id, wrapped=master.wrap(subject, self.keys[subject].secret, self.random))
+            for subject in self._made
+        }
 
     def _seal(self, draft: Draft) -> SealedEntry:
         key = self.key_of(draft.subject, proven=True)
