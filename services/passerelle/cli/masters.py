@@ -66,12 +66,16 @@ def _rotate(
             return not stop.wait(PAUSE_S)
 
         while True:
-            if not rewrap(store, files, random, done):
-                typer.echo(f"stopped: {waiting(store, current)} keys are left; run it again to go on", err=True)
+            through = rewrap(store, files, random, done)
+            if not through and (left := waiting(store, current)):
+                typer.echo(f"stopped: {left} keys are left; run it again to go on", err=True)
                 raise typer.Exit(INTERRUPTED)
-            # An integrator that took the old one for current just before may have stored some more.
-            if keep_old or retire(store, current, files.destroy_others):
+            if retire(store, current, _nothing if keep_old else files.destroy_others):
                 return rotated
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager

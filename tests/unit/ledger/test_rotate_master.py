@@ -12,6 +12,7 @@ from passerelle.masters import MasterFiles
 from passerelle_consent.ledger.audit.verify import Outcome
 from passerelle_consent.ledger.database import rewrap as rewrapping
 from passerelle_consent.ledger.database.rewrap import retire, rewrap, waiting
+from passerelle_consent.ledger.database.store import StoreAway
 from passerelle_consent.ledger.database.stored import verify_stored
 from passerelle_consent.ledger.faults import Unclear
 from passerelle_consent.ledger.integrator.integrate import MasterChanged
@@ -19,6 +20,9 @@ from passerelle_consent.ledger.query import disclose
 from passerelle_consent.ledger.sealing.vault import WrappedKey
 from unit.ledger.fakes import ON_SQLITE, SIGNER
 
+ON_POSTGRESQL = pytest.mark.parametrize(
+    "store_url", [pytest.param("postgresql", marks=pytest.mark.postgresql)], indirect=True
+)
 PEOPLE = [bytes([n]) * 16 for n in range(1, 8)]
 BATCH = 2
 BATCHES = 4
@@ -183,6 +187,24 @@ def test_a_key_that_is_gone_is_not_written(town, keys):
         db.destroy_keys(PEOPLE[:1])
         db.rewrap_keys(stored)
         assert db.subject_keys(PEOPLE[:1]) == {}
+
+
+@ON_POSTGRESQL
+def test_no_integrator_commits_within_a_batch(town, keys):
+    """Else a key that it destroys and makes anew could be overwritten with the old one."""
+    peopled(town, keys)
+    files, drawn = MasterFiles(keys), []
+    files.advance()
+
+    def draw(count):
+        with pytest.raises(StoreAway), town.store.writing() as db:
+            db._db.exec_driver_sql("SET LOCAL lock_timeout = 20")
+            db.hold_leader()
+        drawn.append(count)
+        return bytes(count)
+
+    assert rewrap(town.store, files, draw, lambda _: True)
+    assert len(drawn) == len(PEOPLE)
 
 
 def test_a_batch_sealed_under_the_master_that_is_destroyed_meanwhile_is_made_again(town, keys):

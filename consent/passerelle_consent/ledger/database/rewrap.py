@@ -23,20 +23,18 @@ def waiting(store: Store, current: MasterKey) -> int:
 
 
 def rewrap(store: Store, masters: Masters, random: Random, done: Callable[[int], bool]) -> bool:
-    """Wrap by the current master what others wrap; return whether nothing is left.
+    """Wrap by the current master what others wrap, in one pass; return whether it was gone through.
 
-    ``done`` hears of the keys of each batch once it is committed, and says whether to go on.
+    ``done`` hears of the keys of each batch once it is committed, and says whether to go on. What an integrator stores
+    under the old one meanwhile may stand behind where the pass is: `retire` tells whether another is needed.
     Raises `Unclear` for a key of a master that is not there, `Invalid`, `StoreAway`.
     """
-    current = masters.current()
-    while True:  # what an integrator stored under the old one meanwhile may stand behind where a pass is
-        after, seen = b"", 0
-        while some := _rewrap_batch(store, masters, random, after):
-            after, seen = some[-1], seen + len(some)
-            if not done(len(some)):
-                return waiting(store, current) == 0
-        if not seen:
-            return True
+    after = b""
+    while some := _rewrap_batch(store, masters, random, after):
+        if not done(len(some)):
+            return False
+        after = some[-1]
+    return True
 
 
 def _rewrap_batch(store: Store, masters: Masters, random: Random, after: bytes) -> list[bytes]:
