@@ -189,6 +189,12 @@ def test_a_key_that_is_gone_is_not_written(town, keys):
         assert db.subject_keys(PEOPLE[:1]) == {}
 
 
+def lead_at_once(store):
+    with store.writing() as db:
+        db._db.exec_driver_sql("SET LOCAL lock_timeout = 20")
+        db.hold_leader()
+
+
 @ON_POSTGRESQL
 def test_no_integrator_commits_within_a_batch(town, keys):
     """Else a key that it destroys and makes anew could be overwritten with the old one."""
@@ -197,9 +203,8 @@ def test_no_integrator_commits_within_a_batch(town, keys):
     files.advance()
 
     def draw(count):
-        with pytest.raises(StoreAway), town.store.writing() as db:
-            db._db.exec_driver_sql("SET LOCAL lock_timeout = 20")
-            db.hold_leader()
+        with pytest.raises(StoreAway):
+            lead_at_once(town.store)
         drawn.append(count)
         return bytes(count)
 
