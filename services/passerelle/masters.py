@@ -28,14 +28,13 @@ class MasterFiles:
             key_bytes(keys, LEDGER_MASTER, KEY_BYTES)
         # From the start: what one has read of the database before a master was destroyed opens all the same.
         self._known = self._read()
-        self.current()
 
     def current(self) -> MasterKey:
         """Return the one that wraps from now on. Raises `KeyFault`."""
         try:
             return MasterKey.of(read_key(self._current, KEY_BYTES))
         except FileNotFoundError:
-            hint = "bring it back from a backup of the home's keys: without it, nothing about anybody opens"
+            hint = "if this ledger was ever started, bring it back from a backup: nothing opens without it"
             raise KeyFault("the ledger's master key is not there", where=str(self._current), hint=hint) from None
 
     def opening(self, ident: str) -> MasterKey:
@@ -43,6 +42,7 @@ class MasterFiles:
         if ident not in self._known:
             self._known = self._known | self._read()
         if ident not in self._known:
+            self.current()  # that none is there at all is said in its own words
             raise missing(ident)
         return self._known[ident]
 
@@ -53,7 +53,8 @@ class MasterFiles:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep out whoever else would change the masters. Raises `KeyFault`."""
+        """Keep out whoever else would change the masters. Raises `KeyFault`, also when there is none."""
+        self.current()
         with self._folder() as folder:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

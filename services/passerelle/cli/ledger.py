@@ -59,7 +59,8 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     home.store.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(here.ledger_store_url())
     with store.reading() as db:
-        keys = MasterFiles(home.keys, make=not db.subjects(b"", 1))  # a lost one is not replaced
+        keys = MasterFiles(home.keys, make=not db.subjects(b"", 1))
+    keys.current()  # one that was lost is not replaced
     with (
         _witnessed(here, folder) as publisher,
         _feed(here, DECISIONS) as decisions,

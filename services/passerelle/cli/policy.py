@@ -111,10 +111,11 @@ def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
     from passerelle_schemas.faults import Fault
 
     store = Store(here.ledger_store_url(), read_only=True)
-    masters = MasterFiles(here.home.keys)
     try:
-        with store.reading() as ledger, looking_back(here.consent_store_url()) as consent:
-            yield Replaying(ledger, consent, masters, since_ms)
+        with looking_back(here.consent_store_url()) as consent:
+            masters = MasterFiles(here.home.keys)  # before the ledger's state, whose keys they open
+            with store.reading() as ledger:
+                yield Replaying(ledger, consent, masters, since_ms)
     except (sa.exc.SQLAlchemyError, StoreAway):
         hint = "was this city ever started? passerelle consent serve; passerelle ledger integrate"
         raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None
