@@ -17,6 +17,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,7 +163,8 @@ class Measured(NamedTuple):
         return self.at_hand >= DECISIONS_BAR and self.taken <= BYTES_BAR and self.loaded >= LOAD_BAR
 
 
-def measure(bundle: PolicyBundle, citizens: int, citizen: Citizen) -> Measured:
+def measure(citizens: int, citizen: Citizen) -> Measured:
+    bundle = PolicyBundle.load(ROOT / "schemas/contracts", ROOT / "schemas/flows", ROOT / "consent/agreements")
     consents = [a for a in bundle.agreements if a.basis is Basis.CONSENT]
     city = load(citizens, consents, citizen)
     rates = decide(city, bundle.table(), [f.id for f in bundle.flows], consents, citizen)
@@ -182,14 +185,18 @@ def show(how: str, measured: Measured) -> None:
         print(f"{what:<60} {value:>12,.0f} {bar:>12}", flush=True)
 
 
+def measured(citizens: int, citizen: Citizen) -> Measured:
+    """In a process of its own: memory that another city left behind would hide what this one takes."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(measure, citizens, citizen).result()
+
+
 def main() -> int:
-    bundle = PolicyBundle.load(ROOT / "schemas/contracts", ROOT / "schemas/flows", ROOT / "consent/agreements")
     citizens = int(os.environ.get("CITIZENS", "1000000"))
     print(f"{'what':<60} {'median':>12} {'bar':>12}")
-    usual = measure(bundle, citizens, mostly)
+    usual = measured(citizens, mostly)
     show("as they mostly are", usual)
-    gc.collect()
-    free = measure(bundle, citizens, freely)
+    free = measured(citizens, freely)
     show("as free as can be", free)
     report = {
         "bench": "decide",
@@ -199,7 +206,7 @@ def main() -> int:
         "ratio": round(usual.at_hand / usual.naive, 1),
         "spread": round(usual.spread, 3),
         "bar": DECISIONS_BAR,
-        "ok": usual.ok and free.taken <= BYTES_BAR,
+        "ok": usual.ok and free.ok,
         "found_per_s": round(usual.found),
         "standings_bytes": round(usual.taken),
         "standings_bytes_bar": BYTES_BAR,
