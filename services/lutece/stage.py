@@ -64,7 +64,8 @@ class Stage:
 
 def wipe(home: Home) -> None:
     """Start anew: remove what an earlier demonstration left. Raises `Fault` for a home that is somebody's own."""
-    if home.root.exists() and any(home.root.iterdir()) and not (home.root / MARKER).exists():
+    made = (home.keys, home.kafka, home.store, home.run)
+    if any(folder.exists() for folder in made) and not (home.root / MARKER).exists():
         raise Fault(
             "this home is no demonstration's and is left alone",
             where=str(home.root),
@@ -73,7 +74,7 @@ def wipe(home: Home) -> None:
     left = Broker.find(home)
     if left is not None:
         left.down()
-    for folder in (home.keys, home.kafka, home.store, home.run):
+    for folder in made:
         shutil.rmtree(folder, ignore_errors=True)
     home.root.mkdir(parents=True, exist_ok=True)
     (home.root / MARKER).touch()
