@@ -42,7 +42,7 @@ def said_in(end: bytes) -> tuple[int, ...]:
 class _Shape:
     """Where things stand in a record with these counts, and what is known of such records. At most 65 × 64."""
 
-    __slots__ = ("counts", "end", "heads", "instants", "own_end", "parts", "said_at")
+    __slots__ = ("code_of", "counts", "end", "heads", "instants", "own_end", "parts", "said_at")
 
     def __init__(self, counts: Counts, parts: dict[bytes, bytes]) -> None:
         self.counts = counts
@@ -52,6 +52,7 @@ class _Shape:
         self.end = bytes([counts.turns])
         self.heads: dict[bytes, bytes] = {}
         self.parts = parts
+        self.code_of = parts.__getitem__
 
 
 class Codes:
@@ -63,6 +64,7 @@ class Codes:
         self._person_codes: dict[Person, bytes] = {}
         self._said_codes: dict[Said, bytes] = {}
         self._agreements: dict[bytes, str] = {}
+        self._agreement_of = self._agreements.__getitem__
         self._shapes: dict[bytes, _Shape] = {}
         # Part → code, for each number of turns: a part that names a turn beyond is none.
         self._parts: list[dict[bytes, bytes]] = [{} for _ in range(TURNS_MAX + 1)]
@@ -76,12 +78,12 @@ class Codes:
         parts = value[shape.said_at : -TAIL_BYTES].split(MARK)
         head = parts.pop(0)
         try:
-            person, said = shape.heads[head], [*map(shape.parts.__getitem__, parts)]
+            person, said = shape.heads[head], [*map(shape.code_of, parts)]
         except KeyError:
             return self.encode(value) if self._learn(shape, head, parts) else None
         turns, stances = shape.counts
         # The parser has the last of two stances about one agreement; a form, which has no order, could not tell.
-        if len(said) != stances or len({*map(self._agreements.__getitem__, said)}) != stances:
+        if len(said) != stances or len({*map(self._agreement_of, said)}) != stances:
             return None
         own = value[1 : shape.own_end]
         if turns > 1:

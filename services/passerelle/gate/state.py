@@ -68,7 +68,10 @@ class TaskState:
         self.applied = offset + 1
         key = key or b""
         try:
-            news = self._take(offset, key, value)
+            if value is not None and len(key) == SUBJECT_REF_BYTES and not is_erasure(value):
+                news = self.standings.put(key, value)  # one of millions
+            else:
+                news = self._take(offset, key, value)
         except Fault:
             self._unreadable.add(key)
         else:
@@ -76,23 +79,23 @@ class TaskState:
                 self._unreadable.discard(key)
 
     def _take(self, offset: int, key: bytes, value: bytes | None) -> bool:
-        """Return whether this is news.
+        """Take in what is no standing. Return whether this is news.
 
         A relay that repeats itself may write again what an unreadable record has replaced: the task stays held.
         """
-        if len(key) == SUBJECT_REF_BYTES:  # first, for there are millions
-            return self._take_standing(offset, key, value)
         if key == POLICY_KEY:
             self.policy = None if value is None else self._read_policy(value)
+        elif len(key) == SUBJECT_REF_BYTES:
+            return self._forget(offset, key, value)
         elif key != ROLL_KEY and value is not None:
             raise BadRecord("a key of consent that is no subject ref")
         return True
 
-    def _take_standing(self, offset: int, ref: bytes, value: bytes | None) -> bool:
-        if value is None:
-            self.standings.drop(ref)
-            return True
-        return self._erase(offset, ref, value) if is_erasure(value) else self.standings.put(ref, value)
+    def _forget(self, offset: int, ref: bytes, erasure: bytes | None) -> bool:
+        if erasure is not None:
+            return self._erase(offset, ref, erasure)
+        self.standings.drop(ref)
+        return True
 
     def _erase(self, offset: int, ref: bytes, value: bytes) -> bool:
         """Forget at once, and note whom to tell, unless the transaction that told them is committed already."""
