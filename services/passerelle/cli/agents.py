@@ -104,17 +104,23 @@ def attack(
     import logging
 
     import structlog
+    from rich.console import Console
+    from rich.progress import track
 
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
     from passerelle.testkit.adversary import Adversary, Attack
 
+    console = Console(stderr=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     manifest = Manifest.load(settings().manifest_path)
     adversary = Adversary(_load(module or _only(manifest)), manifest.policy_bundle())
     held = True
     for which in Attack:
-        broken = [b for seed in range(seeds) for b in adversary.attack(which, seed)]
+        tries = track(
+            range(seeds), description=which.value, console=console, transient=True, disable=not console.is_terminal
+        )
+        broken = [b for seed in tries for b in adversary.attack(which, seed)]
         held = held and not broken
         typer.echo(f"{which.value:<12} {f'{len(broken)} findings' if broken else 'withstood'}")
         for what in dict.fromkeys(f"  seed {b.seed}: {b.what}" for b in broken[:FINDINGS_SHOWN]):
