@@ -175,10 +175,6 @@ class CsvMapping(_Document):
         day = self.time.read(cells) if self.time else None
         return datetime.combine(day, time(), UTC) if isinstance(day, date) else now
 
-    def column_of(self, field: str) -> str | None:
-        """Return the column that fills a field; None for a constant."""
-        return self.fields[field].column if field in self.fields else None
-
 
 def load_mapping(path: Path, catalogue: Catalogue) -> tuple[CsvMapping, Contract]:
     """Read a mapping and check it against its contract. Raises `DocumentFault` with file and line."""
