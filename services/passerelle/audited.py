@@ -183,7 +183,7 @@ def _span(db: ledger_places.Reader, wanted: LogFilter, every: Every) -> tuple[in
     earliest = every.back(until, BUCKETS_MAX)
     if wanted.since_ms is None:
         return earliest, until
-    since = every.start(min(wanted.since_ms, until))
+    since = every.start(max(0, min(wanted.since_ms, until)))
     if since < earliest:
         raise TooLong(BUCKETS_MAX)
     return since, until

@@ -14,7 +14,6 @@ from joserfc.jwk import OKPKey
 
 from passerelle_schemas.faults import Fault
 
-CURVE = "Ed25519"
 KEYS_MAX = 200
 """A new key each month for sixteen years."""
 KEY_SET_BYTES_MAX = 131_072
@@ -69,9 +68,10 @@ class KeySet:
 
     def key(self, kid: str) -> OKPKey | None:
         """Return the key of this id, None if it is not there. Raises `UnknownKeys` if a broken one may be it."""
-        keys = dict(self._readable())
-        if kid in keys:
-            return keys[kid]
+        for entry in self.entries:
+            key = _readable(entry) if _is_ours(entry) and _kid(entry) in (None, kid) else None
+            if key is not None and key.thumbprint() == kid:
+                return key
         broken = {_kid(entry) for _, entry in self._broken()}
         if kid in broken or None in broken:
             raise UnknownKeys("may hold the key that signed this, but cannot be read there")
@@ -81,12 +81,6 @@ class KeySet:
         for place, entry in enumerate(self.entries, 1):
             if _is_ours(entry) and _readable(entry) is None:
                 yield place, entry
-
-    def _readable(self) -> Iterator[tuple[str, OKPKey]]:
-        for entry in self.entries:
-            key = _readable(entry) if _is_ours(entry) else None
-            if key is not None:
-                yield key.thumbprint(), key
 
 
 def _is_ours(entry: Any) -> bool:

@@ -153,9 +153,7 @@ def _basis(basis: Any, language: str) -> str:
     article = _ARTICLE.fullmatch(broader)
     if article is None:
         return broader
-    cited = in_language(Text(fr="RGPD, art. {}({})({})", en="GDPR, Art. {}({})({})"), language).format(
-        *article.groups()
-    )
+    cited = in_language(_CITED, language).format(*article.groups())
     return f"{in_language(BASES[broader], language)} ({cited})" if broader in BASES else cited
 
 

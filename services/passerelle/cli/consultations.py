@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from passerelle.cli.inbox import CONSENT_URL, known_department
+from passerelle.cli.printable import on_one_line, printable
 
 if TYPE_CHECKING:
     import httpx
@@ -72,7 +73,7 @@ def show(consultation: Id, *, consent_url: ConsentUrl = CONSENT_URL, as_json: As
         typer.echo(json.dumps(said, ensure_ascii=False))
         return
     for line in _lines(said):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @app.command()
@@ -91,7 +92,7 @@ def arguments(
         typer.echo(json.dumps(waiting, ensure_ascii=False))
         return
     for said in waiting:
-        typer.echo(f"{said['n']:>5}  {said['side']:<8} {said['language']}  {said['text']}")
+        typer.echo(f"{said['n']:>5}  {said['side']:<8} {said['language']}  {on_one_line(said['text'])}")
 
 
 @app.command()

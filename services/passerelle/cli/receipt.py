@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from passerelle.cli.printable import printable
+
 if TYPE_CHECKING:
     from passerelle_consent.receipts.seal import Kind, Opened
 
@@ -133,12 +135,7 @@ def _print(head: str, lines: Sequence[tuple[str, str]]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for label, words in lines:
-        table.add_row(label, Text(_printable(words)))
+        table.add_row(label, Text(printable(words)))
     console = Console(highlight=False)
     console.print(head, style="green")
     console.print(table)
-
-
-def _printable(words: str) -> str:
-    """Whoever signed it, nothing in it steers a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in words)

@@ -1,9 +1,12 @@
 """The public register over HTTP: searched, in pages, conditional, as JSON and as JSON-LD."""
 
+from dataclasses import replace
+
 import pytest
 from rdflib import DCTERMS, RDF, SKOS, Graph, Literal, Namespace
 
 from passerelle_consent.policy.lock import digest_of
+from unit.records import fakes
 from unit.records.fakes import AGREEMENTS, City
 
 DPV = Namespace("https://w3id.org/dpv#")
@@ -100,6 +103,21 @@ async def test_the_tag_of_a_version_is_its_digest_in_the_lock_and_changes_with_t
     assert again.status_code == 200
     await later.down()
     await city.up()
+
+
+@pytest.mark.parametrize("path", REGISTER)
+async def test_who_reads_of_the_city_is_told_when_it_changes(city, path, monkeypatch):
+    """The linked form names the controller, whom no policy's digest covers."""
+    asked = {"token": None, "Accept": "application/ld+json"}
+    before = await city.call("GET", path, None, **asked)
+    same = await city.call("GET", path, None, **asked, If_None_Match=before.headers["etag"])
+    assert same.status_code == 304
+    monkeypatch.setattr(fakes, "CONTROLLER", replace(fakes.CONTROLLER, dpo="another@city.example"))
+    await city.down()
+    await city.up()
+    after = await city.call("GET", path, None, **asked, If_None_Match=before.headers["etag"])
+    assert after.status_code == 200
+    assert after.content != before.content
 
 
 @pytest.mark.parametrize("path", REGISTER)

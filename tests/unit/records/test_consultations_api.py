@@ -95,6 +95,16 @@ async def test_an_argument_is_published_by_an_officer_and_shows_no_author(city):
     assert (await city.call("GET", f"{PATH}/arguments", None, token=None)).json() == {"arguments": [waiting]}
 
 
+@pytest.mark.parametrize("steering", ["\0", "\x1b[2J", "\x7f", "\x9b2J"])
+async def test_an_argument_steers_no_terminal(city, steering):
+    await published(city)
+    (pseudonym,) = await city.link("Durand")
+    argument = {"side": "for", "language": "fr", "text": f"Moins{steering} de papiers."}
+    assert slug(await city.call("POST", f"{PATH}/arguments", argument, citizen(pseudonym))) == "malformed-request"
+    argument["text"] = "Moins\r\nde\tpapiers."
+    assert (await city.call("POST", f"{PATH}/arguments", argument, citizen(pseudonym))).status_code < 300
+
+
 async def test_the_result_is_what_the_ledger_holds_the_digest_of(city):
     await published(city)
     assert slug(await city.call("GET", f"{PATH}/result", None, token=None)) == "no-result"

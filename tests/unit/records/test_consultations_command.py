@@ -110,9 +110,9 @@ async def test_a_department_asks_hears_and_answers(town):
     (pseudonym,) = await town.city.link("Durand")
     path = f"/v1/consultations/{ID}"
     await town.city.call("PUT", f"{path}/voice", {"voice": "support"}, citizen(pseudonym))
-    said = {"side": "for", "language": "fr", "text": "Moins de papiers."}
+    said = {"side": "for", "language": "fr", "text": "Moins de\n    2  for  papiers."}
     await town.city.call("POST", f"{path}/arguments", said, citizen(pseudonym))
-    assert "Moins de papiers." in await town.done("arguments", ID)
+    assert "Moins de 2 for papiers." in await town.done("arguments", ID)  # one line: it cannot pass for another
     await town.done("rule", ID, 1, "published")
     assert json.loads(await town.done("arguments", ID, "--json")) == []
     assert [c["phase"] for c in json.loads(await town.done("list", "--json"))] == ["open"]

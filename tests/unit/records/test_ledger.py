@@ -192,6 +192,7 @@ async def test_counts_over_time(known):
     for beyond in ("until=2026-05-01T00:00:00Z", "since=9999-12-31T23:59:59.999Z", "until=0001-01-01T00:00:00Z"):
         assert (await counted(known, f"?by=reason&every=month&{beyond}")).json()["counts"] == []
     assert (await counted(known, "?by=reason&until=9999-12-31T23:59:59.999Z")).json()["counts"]
+    assert (await counted(known, "?by=reason&every=month&since=0001-01-01T00:00:00%2B14:00")).json()["counts"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """In which form something public is read: plain JSON or JSON-LD, in which language, and whether the reader has it."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -35,18 +37,20 @@ class Reader:
     ) -> Any:
         """Answer 304, the plain form or, where there is one and it is asked for, JSON-LD.
 
-        ``tag`` tells of what is shown, whatever the form.
+        ``tag`` tells of what the plain form shows. JSON-LD names the city and its departments besides, which change
+        without the policy: its tag is its own digest.
         """
-        as_linked = linked if self.linked else None
-        tag = f'"{tag}"' if as_linked is None else f'"{tag}.{self.language}-ld"'
+        document = linked() if linked is not None and self.linked else None
+        digest = tag if document is None else hashlib.sha256(json.dumps(document).encode()).hexdigest()
+        tag = f'"{digest}"'
         caching = {"Cache-Control": FRESH, "Vary": "Accept, Accept-Language"}
         if is_known(tag, self.if_none_match):
             return not_modified(tag, **caching)
         self.response.headers.update({"ETag": tag, **caching})
-        if as_linked is None:
+        if document is None:
             return plain()
         said = {"Content-Language": self.language, **self.response.headers}
-        return JSONResponse(as_linked(), media_type=LINKED, headers=said)
+        return JSONResponse(document, media_type=LINKED, headers=said)
 
     @property
     def issue(self) -> Issue:

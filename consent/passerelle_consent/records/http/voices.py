@@ -23,7 +23,11 @@ TEXT_CHARACTERS_MAX = 1_000
 
 router = APIRouter(route_class=GuardedRoute)
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX)]
+_PLAIN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+"""Nothing that steers a terminal, and no NUL, which PostgreSQL does not keep."""
+Words = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=_PLAIN)
+]
 
 
 class VoiceIn(In, **example({"voice": "support"})):
