@@ -16,6 +16,7 @@ from passerelle_consent import revisions
 from passerelle_consent.ledger.database import migrations
 from passerelle_consent.ledger.database.reader import Reader
 from passerelle_consent.ledger.database.writer import Writer
+from passerelle_consent.write_ahead import write_ahead
 from passerelle_schemas.faults import Fault
 
 BUSY_TIMEOUT_S = 10
@@ -149,7 +150,7 @@ def _engine(url: str, *, read_only: bool) -> sa.Engine:
 def _sqlite_connect(connection: Any, _record: object) -> None:
     # The driver's own BEGIN comes too late and is never IMMEDIATE: `_sqlite_begin` says it.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    write_ahead(connection, BUSY_TIMEOUT_S)
     # A checkpoint that was published must not be lost with the power: FULL syncs the WAL at each commit.
     connection.execute("PRAGMA synchronous = FULL")
     # A destroyed key is overwritten, not just unlinked (GDPR Art. 17).

@@ -24,9 +24,13 @@ from passerelle_consent.ledger.query.counts import Every
 from passerelle_consent.ledger.query.index_sql import LAYOUT
 from passerelle_consent.ledger.query.places import SHAPE_NAMES, Reached, Reader, prefix_of, shape_of
 from passerelle_consent.ledger.query.select import Shape
+from passerelle_consent.write_ahead import write_ahead
 from passerelle_schemas.faults import Fault
 
 VARIABLE = "PASSERELLE_LEDGER_INDEX"
+
+BUSY_TIMEOUT_S = 5
+"""How long SQLite waits for another process that makes the same index, or reads it."""
 
 CACHE_KIB = 64 * 1024
 """Of SQLite's pages while it is made: ids come in no order, and their index must not be read from disk for each."""
@@ -85,7 +89,7 @@ class Index:
         lite = at.get_backend_name() == "sqlite"
         if lite and read_only:
             at = at.set(database=f"file:{quote(at.database or '')}", query={"mode": "ro", "uri": "true"})
-        self._engine = sa.create_engine(at)
+        self._engine = sa.create_engine(at, connect_args={"timeout": BUSY_TIMEOUT_S} if lite else {})
         if lite:
             sa.event.listen(self._engine, "connect", _sqlite_connect_read_only if read_only else _sqlite_connect)
             sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
@@ -172,7 +176,7 @@ def _tally_rows(hours: Mapping[tuple[int, int], int]) -> Iterator[dict[str, Any]
 
 def _sqlite_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
-    connection.execute("PRAGMA journal_mode = WAL")
+    write_ahead(connection, BUSY_TIMEOUT_S)
     # What a crash takes is made again from the log.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
