@@ -31,7 +31,8 @@ from passerelle.agents.state import expire
 from passerelle.issuer import Bearing
 from passerelle.keys import key_bytes
 from passerelle.receive.acknowledge import acknowledge
-from passerelle.receive.inbox import Erased, InboxReader
+from passerelle.receive.delivery import Erased
+from passerelle.receive.inbox import InboxReader
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import InclusionProof, find, prove_consistency, prove_inclusion
 from passerelle_consent.ledger.audit.verify import Outcome, verify

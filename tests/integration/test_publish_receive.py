@@ -25,7 +25,8 @@ from passerelle.publish.mapping import load_mapping
 from passerelle.publish.outgoing import Outgoing, PublishFault
 from passerelle.publish.producer import DepartmentProducer
 from passerelle.publish.subjects import Drawn
-from passerelle.receive.inbox import Delivery, InboxFault, InboxReader
+from passerelle.receive.delivery import Delivery, InboxFault
+from passerelle.receive.inbox import InboxReader
 from passerelle_consent.wire import Origin
 from passerelle_schemas.topics import inbox, outbox, partition_of
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from passerelle_schemas.topics import SUBJECT_ERASED
 
 if TYPE_CHECKING:
-    from passerelle.receive.inbox import Delivery, Erased
+    from passerelle.receive.delivery import Delivery, Erased
 
 CONSENT_URL = "http://127.0.0.1:8470"
 """Where `passerelle consent serve` listens unless told otherwise."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from passerelle.receive.inbox import Delivery
+from passerelle.receive.delivery import Delivery
 from passerelle_schemas.faults import Fault
 
 TIMEOUT_S = 5.0

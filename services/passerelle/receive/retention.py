@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from passerelle.receive.inbox import Delivery
+from passerelle.receive.delivery import Delivery
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.days import end_ms
 

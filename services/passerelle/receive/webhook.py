@@ -19,7 +19,7 @@ import structlog
 
 from passerelle.envelope import rfc3339
 from passerelle.publish.from_json import plain
-from passerelle.receive.inbox import Delivery, Erased
+from passerelle.receive.delivery import Delivery, Erased
 from passerelle.receive.recheck import StandingUnknown
 from passerelle.receive.signing import signed
 from passerelle_consent.wire import DeadLetter

@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from passerelle.receive.inbox import Delivery, Erased
+from passerelle.receive.delivery import Delivery, Erased
 from passerelle.receive.recheck import Recheck, StandingUnknown
 from passerelle.receive.signing import secret_text
 from passerelle.receive.webhook import DEAD_IN_A_ROW_MAX, PAUSE_S_MAX, TRIES_MAX, Receiver, Webhook, WebhookFault
