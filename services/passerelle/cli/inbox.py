@@ -20,6 +20,8 @@ CONSENT_URL = "http://127.0.0.1:8470"
 ERASURE_ID = re.compile("[0-9a-f]{32}")
 
 app = typer.Typer(help="A department's inbox.", no_args_is_help=True)
+table = typer.Typer(help="The tables of ours in a department's own database.", no_args_is_help=True)
+app.add_typer(table, name="table")
 
 
 @app.command()
@@ -78,6 +80,53 @@ def webhook(
 
     hush_libraries()
     run(department, url, consent_url, follow=not once)
+
+
+@app.command()
+def into(
+    *,
+    department: Annotated[str, typer.Option("--department", "-d", help="Whose inbox.")],
+    database: Annotated[
+        str,
+        typer.Option(
+            help="postgresql://<user>@<host>/<database> (the password in PGPASSFILE), or sqlite:///<path>.",
+            metavar="URL",
+        ),
+    ],
+    consent_url: Annotated[str, typer.Option("--consent-url", help="Who is told of finished erasures.")] = CONSENT_URL,
+    once: Annotated[bool, typer.Option("--once", help="End when all that was delivered is in the tables.")] = False,
+    accept_lost: Annotated[
+        bool, typer.Option("--accept-lost", help="Go on behind what the inbox deleted before it was read here.")
+    ] = False,
+) -> None:
+    """Keep the tables of `passerelle inbox table ddl --deliveries` filled, exactly once, until SIGTERM or Ctrl-C.
+
+    Deliveries become rows; an erasure deletes a person's rows and leaves a notice; an ended retention deletes its row.
+    """
+    from passerelle.cli.into import run
+
+    hush_libraries()
+    run(department, database, consent_url, follow=not once, accept_lost=accept_lost)
+
+
+@table.callback()
+def _table() -> None:
+    """Keep `ddl` a sub-command while it is the only one."""
+
+
+@table.command()
+def ddl(
+    *,
+    deliveries: Annotated[bool, typer.Option("--deliveries", help="Also the tables that `inbox into` fills.")] = False,
+    sqlite: Annotated[bool, typer.Option("--sqlite", help="For SQLite instead of PostgreSQL.")] = False,
+) -> None:
+    """Print the table `passerelle_inbox`, which keeps how far an inbox was read: `… ddl | psql`."""
+    from passerelle.receive.into import DDL_POSTGRESQL, DDL_SQLITE
+    from passerelle.receive.positions import DDL, POSTGRESQL_RIGHTS
+
+    typer.echo(DDL if sqlite else DDL + POSTGRESQL_RIGHTS, nl=False)
+    if deliveries:
+        typer.echo("\n" + (DDL_SQLITE if sqlite else DDL_POSTGRESQL), nl=False)
 
 
 @app.command("webhook-secret")

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,6 +23,7 @@ def secret_of(here: "Settings", department: str) -> bytes:
 
 def run(department: str, url: str, consent_url: str, *, follow: bool) -> None:
     """Hand deliveries on until SIGTERM or Ctrl-C. Raises `Fault`."""
+    from passerelle.cli.until_told import until_told
     from passerelle.config import settings
     from passerelle.telemetry import configure
     from passerelle_schemas.faults import Fault
@@ -31,17 +31,7 @@ def run(department: str, url: str, consent_url: str, *, follow: bool) -> None:
     if not URL.fullmatch(url):
         raise Fault("a webhook's address is https://…, or http:// to this machine")
     configure("webhook")
-    asyncio.run(_until_told(settings(), department, url, consent_url, follow=follow))
-
-
-async def _until_told(here: "Settings", department: str, url: str, consent_url: str, *, follow: bool) -> None:
-    """SIGTERM cancels, as Ctrl-C does: what was handed on before is committed."""
-    import signal
-
-    running = asyncio.create_task(_run(here, department, url, consent_url, follow=follow))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    with suppress(asyncio.CancelledError):
-        await running
+    until_told(_run(settings(), department, url, consent_url, follow=follow))
 
 
 async def _run(here: "Settings", department: str, url: str, consent_url: str, *, follow: bool) -> None:
@@ -51,14 +41,12 @@ async def _run(here: "Settings", department: str, url: str, consent_url: str, *,
     from passerelle.city.manifest import Manifest
     from passerelle.cli.inbox import known_department
     from passerelle.issuer import Bearing, LocalIssuer
-    from passerelle.publish.outgoing import Prepared
     from passerelle.publish.producer import DepartmentProducer
+    from passerelle.receive.burying import Burying, writing
     from passerelle.receive.inbox import InboxReader
     from passerelle.receive.recheck import Recheck
     from passerelle.receive.retention import delete_by
-    from passerelle.receive.webhook import Receiver, Webhook, utc_now
-    from passerelle_consent.wire import DeadLetter
-    from passerelle_schemas.topics import dead_letter
+    from passerelle.receive.webhook import COMPONENT, Receiver, Webhook, utc_now
 
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
@@ -72,18 +60,13 @@ async def _run(here: "Settings", department: str, url: str, consent_url: str, *,
         DepartmentProducer(here.access(department), department, policy.catalogue) as producer,
         InboxReader(here.access(department), department, policy.catalogue) as reader,
     ):
-
-        async def bury(letter: DeadLetter) -> None:
-            topic = dead_letter(department)
-            async for _ in producer.publish_all([Prepared(topic=topic, key=b"", value=letter.encode(), headers=[])]):
-                pass
-
+        burying = Burying(COMPONENT, department, writing(producer, department))
         receiver = Receiver(url=url, secret=secret_of(here, department), client=http, now=utc_now)
         recheck = Recheck(client=consent)
-        webhook = Webhook(receiver, recheck, bury, department, pause=asyncio.sleep, delete_by=delete_by(policy))
+        webhook = Webhook(receiver, recheck, burying, pause=asyncio.sleep, delete_by=delete_by(policy))
         structlog.get_logger("webhook").info("ready", department=department)
         try:
             await reader.handle(webhook.deliver, on_erased=webhook.tell, follow=follow)
         finally:
             counts = webhook.counts
-            typer.echo(f"{counts.sent} sent, {counts.withdrawn} no longer allowed, {counts.dead} dead letters")
+            typer.echo(f"{counts.sent} sent, {counts.withdrawn} no longer allowed, {burying.count} dead letters")

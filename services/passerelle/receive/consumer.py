@@ -6,7 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 
 from passerelle.config import KafkaAccess
 from passerelle.receive.delivery import InboxFault, InboxRecord
@@ -27,6 +33,10 @@ HANDLER_MS_MAX = 4 * 3_600_000
 delivery. A process that is gone is noticed within seconds whatever this is."""
 
 Polled = Mapping[TopicPartition, list[InboxRecord]]
+
+
+class OffsetsGone(InboxFault):
+    """The inbox does not hold the offset that comes next: the caller seeks."""
 
 
 class InboxConsumer:
@@ -83,9 +93,11 @@ class InboxConsumer:
         return self._consumer
 
     async def poll(self) -> Polled:
-        """Return what came within `POLL_MS`, at most `BATCH_MAX` records."""
+        """Return what came within `POLL_MS`, at most `BATCH_MAX` records. Raises `OffsetsGone` too."""
         try:
             polled: Polled = await self.client.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as exc:
+            raise OffsetsGone(f"an offset that is not there ({type(exc).__name__})", where=self.topic) from None
         except KafkaError as exc:
             raise self.refused(exc) from None
         return polled

@@ -19,12 +19,11 @@ import structlog
 
 from passerelle.envelope import rfc3339
 from passerelle.publish.from_json import plain
+from passerelle.receive.burying import Burying
 from passerelle.receive.delivery import Delivery, Erased
 from passerelle.receive.recheck import StandingUnknown
 from passerelle.receive.signing import signed
-from passerelle_consent.wire import DeadLetter
-from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import SUBJECT_ERASED, inbox
+from passerelle_schemas.topics import SUBJECT_ERASED
 
 COMPONENT = "webhook"
 TRIES_MAX = 7
@@ -35,16 +34,7 @@ ANSWER_S_MAX = 15.0
 """What the Standard Webhooks specification advises, 15 to 30 s: a receiver puts the message down and answers."""
 FRESH = timedelta(minutes=1)
 """A delivery that lay in the inbox for longer is asked about before its first try too."""
-DEAD_IN_A_ROW_MAX = 10
-"""Keeps everything from becoming a dead letter when the receiver, or the address, is wrong."""
-
 _log = structlog.get_logger(COMPONENT)
-
-
-class WebhookFault(Fault):
-    """The receiver takes nothing: an operator must look."""
-
-    exit_code = 1
 
 
 class NotTaken(Exception):
@@ -57,7 +47,6 @@ class Counts:
 
     sent: int = 0
     withdrawn: int = 0
-    dead: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,26 +83,23 @@ class Webhook:
         self,
         receiver: Receiver,
         recheck: Callable[[Delivery], Awaitable[Delivery | None]],
-        bury: Callable[[DeadLetter], Awaitable[None]],
-        department: str,
+        burying: Burying,
         *,
         pause: Callable[[float], Awaitable[None]],
         jitter: Callable[[], float] = random.random,
         delete_by: Callable[[Delivery], datetime | None] = lambda _: None,
     ) -> None:
-        """``bury`` returns once the dead letter is safe; ``jitter`` is uniform in [0, 1)."""
+        """``jitter`` is uniform in [0, 1)."""
         self._receiver = receiver
         self._recheck = recheck
-        self._bury = bury
-        self._topic = inbox(department)
+        self._burying = burying
         self._pause = pause
         self._jitter = jitter
         self._delete_by = delete_by
-        self._dead_in_a_row = 0
         self.counts = Counts()
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Send a delivery, or find that it may not go any more, or bury it. Raises `WebhookFault`."""
+        """Send a delivery, or find that it may not go any more, or bury it. Raises `TakesNothing`."""
         old = self._receiver.now() - delivery.appended > FRESH
         checked = not old
         message_id = delivery.decision_id.hex()
@@ -135,10 +121,10 @@ class Webhook:
                 continue
             self._sent(message_id)
             return
-        await self._dead(delivery.partition, delivery.offset, reason)
+        await self._burying.bury(delivery, reason)
 
     async def tell(self, erased: Erased) -> None:
-        """Send a notice of erasure: no standing stands against it. Raises `WebhookFault`."""
+        """Send a notice of erasure: no standing stands against it. Raises `TakesNothing`."""
         message_id = erased.erasure_id.hex()
         reason = ""
         for attempt in range(TRIES_MAX):
@@ -152,21 +138,12 @@ class Webhook:
                 continue
             self._sent(message_id)
             return
-        await self._dead(erased.partition, erased.offset, reason)
+        await self._burying.bury(erased, reason)
 
     def _sent(self, message_id: str) -> None:
-        self._dead_in_a_row = 0
+        self._burying.taken()
         self.counts.sent += 1
         _log.info("sent", message=message_id)
-
-    async def _dead(self, partition: int, offset: int, reason: str) -> None:
-        letter = DeadLetter(component=COMPONENT, reason=reason, topic=self._topic, partition=partition, offset=offset)
-        await self._bury(letter)
-        self.counts.dead += 1
-        self._dead_in_a_row += 1
-        if self._dead_in_a_row >= DEAD_IN_A_ROW_MAX:
-            hint = "mend it, then: passerelle deadletters list"
-            raise WebhookFault(f"takes nothing: {reason}, {DEAD_IN_A_ROW_MAX} in a row", where=self._topic, hint=hint)
 
     def _pause_s(self, attempt: int) -> float:
         longest = min(math.ldexp(PAUSE_S_FIRST, attempt - 1), PAUSE_S_MAX)

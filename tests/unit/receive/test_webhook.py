@@ -8,10 +8,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from passerelle.receive.burying import IN_A_ROW_MAX, Burying, TakesNothing
 from passerelle.receive.delivery import Delivery, Erased
 from passerelle.receive.recheck import Recheck, StandingUnknown
 from passerelle.receive.signing import secret_text
-from passerelle.receive.webhook import DEAD_IN_A_ROW_MAX, PAUSE_S_MAX, TRIES_MAX, Receiver, Webhook, WebhookFault
+from passerelle.receive.webhook import COMPONENT, PAUSE_S_MAX, TRIES_MAX, Receiver, Webhook
 from passerelle_schemas.topics import SUBJECT_ERASED
 
 SECRET = bytes(range(32))
@@ -30,8 +31,7 @@ class World:
         self.webhook = Webhook(
             Receiver(url=URL, secret=SECRET, client=receiver, now=lambda: self.now),
             Recheck(client=consent),
-            self.bury,
-            "schools",
+            Burying(COMPONENT, "schools", self.bury),
             pause=self.pause,
             jitter=lambda: 0.5,
             delete_by=lambda d: d.appended + timedelta(days=30),
@@ -173,19 +173,19 @@ async def test_redirects_are_never_followed(world):
 
 
 async def test_a_receiver_that_takes_nothing_stops_the_flood(world):
-    world.answers = [404] * TRIES_MAX * DEAD_IN_A_ROW_MAX
-    for number in range(1, DEAD_IN_A_ROW_MAX):
+    world.answers = [404] * TRIES_MAX * IN_A_ROW_MAX
+    for number in range(1, IN_A_ROW_MAX):
         await world.webhook.deliver(world.delivery(number))
-    with pytest.raises(WebhookFault, match="takes nothing: status 404"):
-        await world.webhook.deliver(world.delivery(DEAD_IN_A_ROW_MAX))
-    assert len(world.buried) == DEAD_IN_A_ROW_MAX
+    with pytest.raises(TakesNothing, match="takes nothing: status 404"):
+        await world.webhook.deliver(world.delivery(IN_A_ROW_MAX))
+    assert len(world.buried) == IN_A_ROW_MAX
 
 
 async def test_one_that_is_taken_in_between_begins_the_count_anew(world):
-    for number in range(1, 2 * DEAD_IN_A_ROW_MAX):
+    for number in range(1, 2 * IN_A_ROW_MAX):
         world.answers = [404] * TRIES_MAX if number % 2 else []
         await world.webhook.deliver(world.delivery(number))
-    assert len(world.buried) == DEAD_IN_A_ROW_MAX
+    assert len(world.buried) == IN_A_ROW_MAX
 
 
 async def test_a_notice_of_erasure_asks_nobody_and_has_no_data(world):
