@@ -21,6 +21,11 @@ def outbox_writer(department: str) -> str:
     return f"outbox-{department}"
 
 
+def relayed(department: str) -> str:
+    """Which rows of its PostgreSQL outbox a department's relay committed last: known to that relay alone."""
+    return f"relayed.{department}"
+
+
 def inbox(department: str) -> str:
     """Where the gate alone delivers to a department."""
     return f"inbox.{department}"

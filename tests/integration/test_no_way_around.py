@@ -28,7 +28,18 @@ from confluent_kafka.admin import (
 )
 
 from conftest import RunningCity
-from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox, outbox
+from passerelle_schemas.topics import (
+    CONSENT,
+    DECISIONS,
+    EXCHANGE,
+    FENCE,
+    JOURNAL,
+    MARKS,
+    dead_letter,
+    inbox,
+    outbox,
+    relayed,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -102,7 +113,7 @@ def refusal(call, *args) -> int:
 
 @pytest.mark.parametrize(
     "topic",
-    [inbox("schools"), inbox("tax"), OTHERS_OUTBOX, *INTERNAL, "deadletter.agents.lutece", dead_letter("schools")],
+    [inbox("schools"), inbox("tax"), OTHERS_OUTBOX, *INTERNAL, dead_letter("schools"), relayed("civil-registry")],
 )
 def test_a_department_cannot_write(city, topic):
     error = write(city, "tax", topic)
@@ -224,8 +235,9 @@ def test_the_broker_itself_lists_no_other_right(city):
         assert writes & inboxes == (inboxes if principal == "gate" else set()), principal
         reads = {topic for operation, topic in found if operation == "READ"}
         if principal in city.manifest.department_ids:
-            assert reads == {inbox(principal), dead_letter(principal)}
-            own = writes - {dead_letter(principal)}
+            its_relay = {relayed(principal)} & set(topics)
+            assert reads == {inbox(principal), dead_letter(principal), *its_relay}
+            own = writes - {dead_letter(principal), *its_relay}
             assert all(topic.startswith(f"outbox.{principal}.") for topic in own)
     assert {p for p, found in may.items() if ("WRITE", DECISIONS) in found} == {"gate"}
     assert {p for p, found in may.items() if ("WRITE", FENCE) in found} == {"gate"}

@@ -48,6 +48,16 @@ class BatchSchema(faust.Schema[bytes, bytes]):
         return deliver
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads what is committed, and nothing that a relay began and another sends again."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust asks for it under its own exactly-once alone; the fetcher is made of this when the consumer starts.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - see the module's docstring
+        return consumer
+
+
 class Consumer(driver.Consumer):
     """Delivers whole fetches in order, and commits only what is acknowledged without a gap."""
 
@@ -56,6 +66,9 @@ class Consumer(driver.Consumer):
         self._ledger: CommitLedger[TP] = CommitLedger()
         self._holes: Holes[TP] = Holes()
         self._delivering = False
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Eager rebalancing: all partitions go."""

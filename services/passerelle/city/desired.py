@@ -23,6 +23,7 @@ from passerelle_schemas.topics import (
     inbox,
     outbox,
     outbox_writer,
+    relayed,
 )
 
 RECORD_BYTES_MAX = 1 << 20
@@ -109,7 +110,12 @@ class Desired:
 def desired(manifest: Manifest, catalogue: Catalogue, plans: Mapping[AgentsApp, AgentsPlan]) -> Desired:
     """Derive topics, SCRAM users and rights."""
     outboxes = outbox_retentions(catalogue)
-    topics = chain(_subject_topics(manifest, outboxes), _agents_topics(manifest, plans), _dead_letters(manifest, plans))
+    topics = chain(
+        _subject_topics(manifest, outboxes),
+        _agents_topics(manifest, plans),
+        _dead_letters(manifest, plans),
+        _relayed(manifest, outboxes),
+    )
     by_name = {topic.name: topic for topic in topics}
     rights = chain(
         *(_department(d, outboxes) for d in manifest.department_ids),
@@ -164,6 +170,17 @@ def _dead_letters(manifest: Manifest, plans: Mapping[AgentsApp, AgentsPlan]) -> 
         yield _topic(name, 1, _kept(retention_ms(manifest.retention.dead_letters)))
 
 
+def _relayed(manifest: Manifest, outboxes: Iterable[str]) -> Iterator[Topic]:
+    """Only the last record counts, and compaction never takes it: a relay that was away for long still knows."""
+    for department in manifest.department_ids:
+        if _own(department, outboxes):
+            yield _topic(relayed(department), 1, COMPACTED)
+
+
+def _own(department: str, outboxes: Iterable[str]) -> list[str]:
+    return [name for name in outboxes if name.split(".")[1] == department]
+
+
 def _topic(name: str, partitions: int, config: Mapping[str, str]) -> Topic:
     return Topic(name=name, partitions=partitions, config={**config, "max.message.bytes": str(RECORD_BYTES_MAX)})
 
@@ -179,12 +196,14 @@ def _group(principal: str, name: str) -> Acl:
 
 def _department(department: str, outboxes: Iterable[str]) -> Iterator[Acl]:
     """Write its own outboxes; read its own inbox, in its own group; leave dead letters of its own, and see to them."""
-    own = [name for name in outboxes if name.split(".")[1] == department]
+    own = _own(department, outboxes)
     yield from _topics(department, "WRITE", [*own, dead_letter(department)])
     yield from _topics(department, "READ", [inbox(department), dead_letter(department)])
     yield _group(department, inbox(department))
     if own:
         yield Acl(principal=department, operation="WRITE", resource="TRANSACTIONAL_ID", name=outbox_writer(department))
+        yield from _topics(department, "WRITE", [relayed(department)])
+        yield from _topics(department, "READ", [relayed(department)])
 
 
 def _gate(manifest: Manifest) -> Iterator[Acl]:
@@ -221,6 +240,6 @@ def _agents(plan: AgentsPlan) -> Iterator[Acl]:
 def _observer(topics: Iterable[str]) -> Iterator[Acl]:
     """Counts what came out, for the demonstration: reads what passes, and no standings."""
     unread = {CONSENT, JOURNAL, MARKS}
-    own = [name for name in topics if name not in unread and not name.startswith("agents.")]
+    own = [name for name in topics if name not in unread and not name.startswith(("agents.", "relayed."))]
     yield from _topics("observer", "READ", own)
     yield _group("observer", "observer")

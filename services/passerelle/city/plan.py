@@ -12,9 +12,9 @@ from passerelle.city.desired import SCRAM_ITERATIONS, Acl, Desired, Topic
 from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS
 
 NAMESPACES = {
-    "TOPIC": ("outbox.", "inbox.", "agents.", "deadletter."),
+    "TOPIC": ("outbox.", "inbox.", "agents.", "deadletter.", "relayed."),
     "GROUP": ("inbox.", "agents."),
-    "TRANSACTIONAL_ID": ("gate-",),
+    "TRANSACTIONAL_ID": ("gate-", "outbox-"),
 }
 NAMES = {
     "TOPIC": frozenset({EXCHANGE, CONSENT, JOURNAL, DECISIONS, MARKS, FENCE}),

@@ -3,7 +3,7 @@
 A department inserts into it in the transaction that changes its own data; what was rolled back is never published.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,8 +71,9 @@ SELECT id, event_id::text, type, pseudonym, time, CASE WHEN octet_length(text) <
          WHERE refused IS NULL AND id <= %(settled)s ORDER BY id LIMIT %(rows)s) AS waiting
  ORDER BY id
 """  # noqa: S608 - a constant of ours
-# By their ids: a row that an operator gave back meanwhile may have a lower one, and was not sent.
-_DELETE = f"DELETE FROM {TABLE} WHERE id = ANY(%(ids)s)"  # noqa: S608 - a constant of ours
+# By their ids: a row that an operator gave back meanwhile may have a lower one, and was not sent. By their events too:
+# in a table that was made anew since, a row may have the number of one that was sent.
+_DELETE = f"DELETE FROM {TABLE} WHERE id = ANY(%(ids)s) AND event_id = ANY(%(events)s::uuid[])"  # noqa: S608
 _REFUSE = f"UPDATE {TABLE} SET refused = %(reason)s, refused_at = now() WHERE id = %(id)s"  # noqa: S608 - the same
 _GIVE_BACK = f"UPDATE {TABLE} SET refused = NULL, refused_at = NULL WHERE id = %(id)s AND refused IS NOT NULL"  # noqa: S608
 _DISCARD = f"DELETE FROM {TABLE} WHERE id = %(id)s AND refused IS NOT NULL"  # noqa: S608 - a constant of ours
@@ -147,10 +148,11 @@ class OutboxTable:
         names = ("id", "event_id", "type", "pseudonym", "time", "value")
         return [OutboxRow(**dict(zip(names, row, strict=True))) for row in found]
 
-    def delete(self, ids: Sequence[int]) -> None:
-        """Forget rows that are published."""
+    def delete(self, sent: Collection[tuple[int, str]]) -> None:
+        """Forget rows that are published: (id, event id)."""
+        columns = {"ids": [row for row, _ in sent], "events": [event for _, event in sent]}
         with self._faults(OutboxLost):
-            self._open().execute(_DELETE, {"ids": list(ids)})
+            self._open().execute(_DELETE, columns)
 
     def refuse(self, refused: Sequence[tuple[int, str]]) -> None:
         """Set rows aside with the reason why they cannot be published: they stay, and hold nobody up."""

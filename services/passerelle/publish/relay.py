@@ -1,13 +1,13 @@
-"""The relay of a department's outbox: exactly the rows that were committed, in the order of their ids, at least once.
+"""The relay of a department's outbox: exactly the rows that were committed, in the order of their ids, each once.
 
-A batch is read, sent, and deleted once the broker has all of it. A crash between the last two sends it again, with the
-same event ids: it loses and reorders none. A row that does not fit its contract becomes a dead letter (a reference and
-a reason), is set aside in the table, and holds nobody up.
+A batch is read, sent, and deleted once the broker has all of it. Which rows it holds is written in its own transaction
+(`passerelle.publish.relayed`): after a crash between the last two they are deleted and not sent again. A row that does
+not fit its contract becomes a dead letter (a reference and a reason), is set aside in the table, and holds nobody up.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +18,12 @@ from passerelle.publish.from_json import Misfit, encoded
 from passerelle.publish.horizon import Horizon
 from passerelle.publish.outbox_table import TABLE, OutboxLost, OutboxRow
 from passerelle.publish.outgoing import Prepared, PublishFault, addressed, own_contract
+from passerelle.publish.relayed import NOTHING, Sent, mark, sent_last
 from passerelle.publish.steady import BrokerAway
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.catalogue import Catalogue, UnknownContract
 from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import dead_letter
+from passerelle_schemas.topics import dead_letter, relayed
 
 COMPONENT = "relay"
 
@@ -51,7 +52,7 @@ class Table(Protocol):
 
     def look(self) -> tuple[int, frozenset[str]]: ...  # noqa: D102 - see there
     def read(self, settled: int) -> list[OutboxRow]: ...  # noqa: D102 - see there
-    def delete(self, ids: Sequence[int]) -> None: ...  # noqa: D102 - see there
+    def delete(self, sent: Collection[tuple[int, str]]) -> None: ...  # noqa: D102 - see there
     def refuse(self, refused: Sequence[tuple[int, str]]) -> None: ...  # noqa: D102 - see there
     def wait(self, seconds: float) -> None: ...  # noqa: D102 - see there
 
@@ -60,6 +61,7 @@ class Sender(Protocol):
     """What `SteadySender` does."""
 
     def start(self) -> bool: ...  # noqa: D102 - see there
+    def last(self, topic: str) -> bytes | None: ...  # noqa: D102 - see there
     def send(self, records: Sequence[Prepared]) -> None: ...  # noqa: D102 - see there
 
 
@@ -69,6 +71,8 @@ class Counts:
 
     published: int = 0
     refused: int = 0
+    found: int = 0
+    """Rows that the bus had already, from before a crash."""
 
 
 class Relay:
@@ -96,6 +100,7 @@ class Relay:
         self._last_good = clock()
         self._retry_s = RETRY_S_FIRST
         self._refused_in_a_row = 0
+        self._sent: Sent | None = None
         self.counts = Counts()
 
     def run(self, stopping: Callable[[], bool], *, follow: bool = True) -> None:
@@ -111,7 +116,7 @@ class Relay:
             except (BrokerAway, OutboxLost) as fault:
                 if self._clock() - self._last_good > self._patience_s:
                     raise
-                _log.warning("outbox not published", error=type(fault).__name__, retry_s=self._retry_s)
+                _log.warning("outbox not published", why=fault.what, retry_s=self._retry_s)
                 self._pause(self._retry_s)
                 self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
             else:
@@ -139,22 +144,47 @@ class Relay:
         return len(rows)
 
     def _publish(self, table: Table, rows: Sequence[OutboxRow]) -> None:
+        if self._sender.start():
+            self._sent = None
+            # Another relay may have had the outbox since these rows were read; if so, this session is no more.
+            table.look()
+        if self._sent is None:
+            self._sent = sent_last(self._sender.last(relayed(self._department)))
+        fresh = self._unsent(table, rows)
+        if fresh:
+            self._send(table, fresh)
+
+    def _unsent(self, table: Table, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
+        """Forget what the bus has from before a crash, or a lost session, and return the other rows."""
+        if not self._sent:
+            return rows
+        fresh = [row for row in rows if (row.id, row.event_id) not in self._sent]
+        table.delete(self._sent)
+        self._sent = NOTHING
+        found = len(rows) - len(fresh)
+        self.counts.found += found
+        if found:
+            _log.info("sent before", rows=found)
+        return fresh
+
+    def _send(self, table: Table, rows: Sequence[OutboxRow]) -> None:
         good: list[Prepared] = []
+        sent: list[tuple[int, str]] = []
         bad: list[tuple[int, str]] = []
         for row in rows:
             try:
                 good.append(self._prepared(row))
+                sent.append((row.id, row.event_id))
             except (PublishFault, Misfit) as exc:
                 bad.append((row.id, str(exc)))
-        if self._sender.start():
-            # Another relay may have had the outbox since these rows were read; if so, this session is no more.
-            table.look()
-        # Letters first: a crash after them writes them twice, a crash before the reason is noted loses none.
-        self._sender.send([*(self._letter(row, reason) for row, reason in bad), *good])
+        # A crash before the reason is noted writes letters twice, and loses none.
+        letters = [self._letter(row, reason) for row, reason in bad]
+        self._sender.send([*letters, *good, mark(self._department, sent)])
+        self._sent = frozenset(sent)
         if bad:
             table.refuse(bad)
-        refused = {row for row, _ in bad}
-        table.delete([row.id for row in rows if row.id not in refused])
+        table.delete(sent)
+        self._sent = NOTHING
         self.counts.published += len(good)
         self.counts.refused += len(bad)
         _log.info("batch", published=len(good), refused=len(bad), last_row=rows[-1].id)

@@ -6,11 +6,12 @@ is told to treat a gap as fatal, for readers that do not wait for commits: once 
 written. A producer that failed is thrown away with all that it held.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from passerelle.config import KafkaAccess
 from passerelle.publish.outgoing import Prepared, PublishFault
@@ -24,6 +25,18 @@ LINGER_MS = 5
 """Fills batches when many are sent at once; nobody waits 5 ms for a single event."""
 RETRY_BACKOFF_MS = 20
 """librdkafka's 100 would be most of what a commit takes, where the coordinator answers that it is still busy."""
+
+LAST_RECORDS = 64
+"""Where the search for the last record begins: near the end, since compaction leaves the newest segment as it is."""
+POLL_S = 0.2
+READING: Mapping[str, str | int | bool] = {
+    "group.id": "unused",
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 10,
+    "log_level": 0,
+}
 
 SHUT_OUT = frozenset({"_FENCED", "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED", "INVALID_PRODUCER_ID_MAPPING"})
 """How the broker says that a later producer of the same id has started."""
@@ -71,6 +84,45 @@ class SteadySender:
     def send(self, records: Sequence[Prepared]) -> None:
         """Write all, in their order, on every replica. `start` first. After a fault a first part may be readable."""
         self._faults(lambda: self._send(records))
+
+    def last(self, topic: str) -> bytes | None:
+        """Return the last committed value on a topic of one partition; None when there is none.
+
+        After `start`: by then all that an earlier sender of the same id left is settled, and nothing is added.
+        """
+        found: list[bytes | None] = [None]
+        self._faults(lambda: found.append(self._last(TopicPartition(topic, 0))))
+        return found[-1]
+
+    def _last(self, place: TopicPartition) -> bytes | None:
+        reader = Consumer({**self._access.confluent(), **READING})
+        try:
+            first, end = reader.get_watermark_offsets(place, METADATA_S_MAX)
+            near = max(first, end - LAST_RECORDS)
+            found = self._last_from(reader, place, near)
+            return self._last_from(reader, place, first) if found is None and near > first else found
+        finally:
+            reader.close()
+
+    @staticmethod
+    def _last_from(reader: Consumer, place: TopicPartition, first: int) -> bytes | None:
+        """Read to the end. Many of the offsets are no records: each transaction ends with a marker."""
+        reader.assign([TopicPartition(place.topic, place.partition, first)])
+        found: bytes | None = None
+        until = time.monotonic() + CALL_S_MAX
+        while time.monotonic() < until:
+            message = reader.poll(POLL_S)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                found = message.value()
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - how the library names it
+                return found
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                # No group is joined; the library looks for the coordinator of the one it wants named all the same.
+                raise KafkaException(error)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - the same
 
     def _send(self, records: Sequence[Prepared]) -> None:
         producer = self._producer

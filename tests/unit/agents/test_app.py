@@ -1,15 +1,19 @@
 """Declarations as Faust agents, without a broker."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from typer.testing import CliRunner
 
 from passerelle.agents import AgentApp
-from passerelle.agents.transport import Boot, Consumer, Producer, Transport
+from passerelle.agents.transport import Boot, Consumer, ConsumerThread, Producer, Transport
 from passerelle.cli.agents import app as command
 from passerelle.config import KafkaAccess
 from passerelle_schemas.faults import Fault
+
+READ_COMMITTED = "read_committed"
 
 
 def refuse():
@@ -57,6 +61,21 @@ def test_finalizing_makes_real_agents_with_the_access_of_the_moment(routed, tmp_
 
 def test_the_producer_is_idempotent():
     assert Producer._settings_extra(None) == {"acks": "all", "enable_idempotence": True}
+
+
+async def test_agents_read_what_is_committed_and_nothing_that_a_relay_began_and_died_in(routed):
+    city = routed(lambda: KafkaAccess(bootstrap_servers="127.0.0.1:1", username="u", password="p"))
+    city.app.finalize()
+    assert Consumer._new_consumer_thread.__annotations__["return"] is ConsumerThread
+    thread = ConsumerThread.__new__(ConsumerThread)  # not begun: it has no loop to close
+    thread.app = city.app
+    thread.consumer = SimpleNamespace(in_transaction=False)
+    made = thread._create_worker_consumer(city.app.transport)
+    try:
+        assert isinstance(made, AIOKafkaConsumer)
+        assert made._isolation_level == READ_COMMITTED
+    finally:
+        await made.stop()
 
 
 def test_the_command_lists_rules_with_their_lineage():

@@ -5,7 +5,7 @@ import pytest
 
 from passerelle.city.desired import Acl, desired, outbox_retentions
 from passerelle.city.manifest import DAY_MS, Manifest
-from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox
+from passerelle_schemas.topics import CONSENT, DECISIONS, EXCHANGE, FENCE, JOURNAL, MARKS, dead_letter, inbox, relayed
 
 MANIFEST = Path(__file__).parents[3] / "deploy/city.yaml"
 
@@ -66,6 +66,7 @@ def test_only_the_gate_writes_an_inbox(wanted, manifest):
         ("deadletter.gate", {"gate"}),
         ("deadletter.agents.lutece", {"agents.lutece"}),
         ("deadletter.tax", {"tax"}),
+        ("relayed.tax", {"tax"}),
         ("outbox.tax.income-assessed", {"tax"}),
     ],
 )
@@ -77,7 +78,8 @@ def test_a_department_reads_its_inbox_in_its_group_its_dead_letters_and_nothing_
     for department in manifest.department_ids:
         mine = {(a.resource, a.name) for a in wanted.acls if a.principal == department and a.operation == "READ"}
         topics = {("TOPIC", inbox(department)), ("TOPIC", dead_letter(department))}
-        assert mine == {*topics, ("GROUP", inbox(department))}
+        own = {("TOPIC", name) for name in [relayed(department)] if name in wanted.topics}
+        assert mine == {*topics, *own, ("GROUP", inbox(department))}
 
 
 def test_a_department_writes_the_outboxes_of_its_original_events_and_its_dead_letters(wanted):
@@ -86,6 +88,7 @@ def test_a_department_writes_the_outboxes_of_its_original_events_and_its_dead_le
         "outbox.civil-registry.address-changed",
         "outbox.civil-registry.birth-registered",
         "outbox.civil-registry.household-changed",
+        "relayed.civil-registry",
     }
     # Its events are made by agents.
     assert {t for p, t in may(wanted, "WRITE") if p == "schools"} == {"deadletter.schools"}
@@ -118,7 +121,7 @@ def test_the_observer_only_reads_and_exists_only_when_wanted(wanted, manifest):
 
 def test_partition_i_of_one_is_partition_i_of_all(wanted, manifest):
     for name, topic in wanted.topics.items():
-        assert topic.partitions == (1 if name.startswith("deadletter.") else manifest.partitions), name
+        assert topic.partitions == (1 if name.startswith(("deadletter.", "relayed.")) else manifest.partitions), name
 
 
 def test_settings_of_each_kind(wanted):

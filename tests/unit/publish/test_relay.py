@@ -4,12 +4,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from passerelle.publish.horizon import Horizon
 from passerelle.publish.outbox_table import OutboxLost, OutboxRow
+from passerelle.publish.outgoing import PublishFault
 from passerelle.publish.relay import RETRY_S_MAX, Relay, RelayFault
+from passerelle.publish.relayed import mark, sent_last
 from passerelle.publish.steady import BrokerAway
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.catalogue import Catalogue
@@ -26,17 +29,15 @@ class World:
         self.rows, self.refused, self.sent, self.pauses = {}, {}, [], []
         self.ids = count(1)
         self.looks, self.started = [], False
-        self.broker_fails = self.table_fails = 0
+        self.broker_fails = self.table_fails = self.look_fails = self.delete_fails = 0
+        self.marks = {}
         self.now = 0.0
-        self.relay = Relay(
-            self.connect,
-            self,
-            "tax",
-            CATALOGUE,
-            patience_s=30,
-            clock=lambda: self.now,
-            pause=self.pause,
-        )
+        self.relay = self.another()
+
+    def another(self):
+        """A relay that starts anew, as after a crash."""
+        self.started = False
+        return Relay(self.connect, self, "tax", CATALOGUE, patience_s=30, clock=lambda: self.now, pause=self.pause)
 
     @contextmanager
     def connect(self):
@@ -49,10 +50,13 @@ class World:
     def add(self, value=GOOD, type_=TYPE, key=b"k" * 16):
         row = next(self.ids)
         time = datetime(2026, 11, 23, tzinfo=UTC)
-        self.rows[row] = OutboxRow(id=row, event_id=f"e{row}", type=type_, pseudonym=key, time=time, value=value)
+        self.rows[row] = OutboxRow(id=row, event_id=event(row), type=type_, pseudonym=key, time=time, value=value)
         return row
 
     def look(self):
+        if self.look_fails and self.started:
+            self.look_fails -= 1
+            raise OutboxLost("gone")
         self.looks.append(self.started)
         return max(self.rows.keys() - self.refused.keys(), default=0), frozenset()
 
@@ -62,9 +66,13 @@ class World:
             raise OutboxLost("gone")
         return [row for n, row in sorted(self.rows.items()) if n <= settled and n not in self.refused]
 
-    def delete(self, ids):
-        for row in ids:
-            del self.rows[row]
+    def delete(self, sent):
+        if self.delete_fails:
+            self.delete_fails -= 1
+            raise OutboxLost("gone")
+        for row, event_id in sent:
+            if row in self.rows and self.rows[row].event_id == event_id:
+                del self.rows[row]
 
     def refuse(self, refused):
         self.refused |= dict(refused)
@@ -76,21 +84,31 @@ class World:
         started, self.started = not self.started, True
         return started
 
+    def last(self, topic):
+        return self.marks.get(topic)
+
     def send(self, records):
         if self.broker_fails:
             self.broker_fails -= 1
             self.started = False
             raise BrokerAway("away")
         self.sent += records
+        self.marks |= {r.topic: r.value for r in records if r.topic.startswith("relayed.")}
 
     def run(self):
         self.relay.run(lambda: False, follow=False)
 
     def events(self):
-        return [dict(r.headers)["ce_id"].decode() for r in self.sent if r.topic.startswith("outbox.")]
+        """The rows of the events that were sent."""
+        ids = [dict(r.headers)["ce_id"].decode() for r in self.sent if r.topic.startswith("outbox.")]
+        return [UUID(one).int for one in ids]
 
     def letters(self):
         return [DeadLetter.decode(r.value) for r in self.sent if r.topic == "deadletter.tax"]
+
+
+def event(row):
+    return str(UUID(int=row))
 
 
 @pytest.fixture
@@ -102,7 +120,7 @@ def test_rows_go_in_order_and_are_forgotten(world):
     for _ in range(3):
         world.add()
     world.run()
-    assert world.events() == ["e1", "e2", "e3"]
+    assert world.events() == [1, 2, 3]
     assert not world.rows
 
 
@@ -123,11 +141,57 @@ def test_whoever_shuts_others_out_shows_that_the_outbox_is_still_its_own_before_
     assert world.looks == [False, True, True]
 
 
+def test_what_the_bus_has_from_before_a_crash_is_forgotten_and_not_sent_again(world):
+    kept = [world.add() for _ in range(3)]
+    world.delete_fails = 1
+    with pytest.raises(OutboxLost):
+        world.relay.step(world, Horizon())
+    late = world.add()
+    world.relay = world.another()
+    world.run()
+    assert world.events() == [*kept, late]
+    assert not world.rows
+    assert (world.relay.counts.found, world.relay.counts.published) == (3, 1)
+
+
+def test_a_session_that_ended_between_the_commit_and_the_forgetting_sends_nothing_twice(world):
+    kept = [world.add() for _ in range(3)]
+    world.delete_fails = 1
+    world.run()
+    assert world.events() == kept
+    assert not world.rows
+
+
+def test_it_knows_what_was_sent_even_when_its_session_ends_as_it_starts(world):
+    row = world.add()
+    world.send([mark("tax", [(row, event(row))])])
+    world.look_fails = 1
+    world.run()
+    assert world.events() == []
+    assert not world.rows
+
+
+def test_a_table_that_was_made_anew_counts_from_one_and_its_rows_go(world):
+    world.send([mark("tax", [(1, event(77))])])
+    world.add()
+    world.run()
+    assert world.events() == [1]
+
+
+def test_a_record_of_what_was_sent_that_is_none_holds_the_outbox(world):
+    assert sent_last(None) == frozenset()
+    world.marks["relayed.tax"] = b"?"
+    world.add()
+    with pytest.raises(PublishFault, match="cannot be read"):
+        world.run()
+    assert world.rows
+
+
 def test_a_fault_is_tried_again_with_longer_pauses_each_time_within_bounds(world):
     world.add()
     world.broker_fails, world.table_fails = 4, 3
     world.run()
-    assert world.events() == ["e1"]
+    assert world.events() == [1]
     assert world.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, RETRY_S_MAX, RETRY_S_MAX]
 
 
@@ -155,7 +219,7 @@ def test_a_bad_row_is_set_aside_with_a_letter_and_holds_nobody_up(world, bad, re
     row = world.add(**bad)
     world.add()
     world.run()
-    assert world.events() == ["e1", "e3"]
+    assert world.events() == [1, 3]
     (letter,) = world.letters()
     assert (letter.component, letter.topic, letter.offset) == ("relay", "passerelle_outbox", row)
     assert letter.reason.startswith(reason)
@@ -178,11 +242,11 @@ def test_a_row_given_back_goes_with_the_same_id(world):
     world.rows[row] = OutboxRow(**{**{n: getattr(world.rows[row], n) for n in OutboxRow.__slots__}, "value": GOOD})
     del world.refused[row]
     world.run()
-    assert world.events() == [f"e{row}"]
+    assert world.events() == [row]
 
 
 def test_it_ends_between_batches_when_told(world):
     world.add()
     told = iter([False, False, True])
     world.relay.run(lambda: next(told, True))
-    assert world.events() == ["e1"]
+    assert world.events() == [1]
