@@ -22,6 +22,8 @@ from passerelle_schemas.faults import Fault
 
 VERSION = b"\x01"
 ERASURE_VERSION = b"\x81"
+JOURNAL_VERSION = b"\x02"
+"""Since entries tell of dead letters; those before read as ever."""
 """Of an `Erasure`, which shares its topic and key with standings: no reader takes the one for the other."""
 POLICY_KEY = b"policy"
 """The key of the policy bundle on `consent`. Six bytes, so it is no subject ref (sixteen)."""
@@ -68,6 +70,21 @@ class JournalType(StrEnum):
     ANSWERED = "answered"
     GUARDIAN = "guardian"
     CONSULTED = "consulted"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class Cause(StrEnum):
+    """Why a dead letter is replayed or discarded. Closed, since a sentence could name somebody."""
+
+    SOURCE_MENDED = "source-mended"
+    RECEIVER_MENDED = "receiver-mended"
+    CONTRACT_MENDED = "contract-mended"
+    RULE_MENDED = "rule-mended"
+    SUPERSEDED = "superseded"
+    """Something newer says the same, or the opposite."""
+    NOT_NEEDED = "not-needed"
+    NEVER_VALID = "never-valid"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,6 +189,9 @@ class JournalEntry:
     """Of a `read`: which of the subject's data."""
     mandate: str | None = None
     """Of a `read` by an auditor: the reference of the mandate."""
+    component: str | None = None
+    """Whose dead letter was replayed or discarded; ``digest`` is the SHA-256 of its reference then."""
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,23 +320,24 @@ _DECISIONS = fastavro.parse_schema(
         ),
     )
 )
+_JOURNAL_FIELDS: Mapping[str, Any] = {
+    "id": _fixed("Id", 16),
+    "type": _enum("JournalType", JournalType),
+    "at_ms": "long",
+    "subject": _nullable(_fixed("SubjectRef", 16)),
+    "agreements": _array("string"),
+    "recipient": _nullable("string"),
+    "department": _nullable("string"),
+    "policy": _nullable(_fixed("Digest", 32)),
+    "regarding": _nullable("Id"),
+    "digest": _nullable("Digest"),
+    "reader": _nullable("string"),
+    "what": _nullable("string"),
+    "mandate": _nullable("string"),
+}
+_JOURNAL_FIRST = fastavro.parse_schema(_record("JournalEntry", **_JOURNAL_FIELDS))
 _JOURNAL = fastavro.parse_schema(
-    _record(
-        "JournalEntry",
-        id=_fixed("Id", 16),
-        type=_enum("JournalType", JournalType),
-        at_ms="long",
-        subject=_nullable(_fixed("SubjectRef", 16)),
-        agreements=_array("string"),
-        recipient=_nullable("string"),
-        department=_nullable("string"),
-        policy=_nullable(_fixed("Digest", 32)),
-        regarding=_nullable("Id"),
-        digest=_nullable("Digest"),
-        reader=_nullable("string"),
-        what=_nullable("string"),
-        mandate=_nullable("string"),
-    )
+    _record("JournalEntry", **_JOURNAL_FIELDS, component=_nullable("string"), cause=_nullable(_enum("Cause", Cause)))
 )
 _ERASURE = fastavro.parse_schema(
     _record("Erasure", id=_fixed("Id", 16), revision="long", at_ms="long", departments=_array("string"))
@@ -355,6 +376,7 @@ _ACTOR = {_symbol(a): a for a in Actor}
 _VERDICT = {_symbol(v): v for v in Verdict}
 _REASON = {_symbol(r): r for r in Reason}
 _JOURNAL_TYPE = {_symbol(t): t for t in JournalType}
+_CAUSE = {_symbol(c): c for c in Cause}
 _REASON_SYMBOL = {r: s for s, r in _REASON.items()}
 
 
@@ -530,14 +552,19 @@ def decode_decisions(value: bytes) -> DecisionBatch:
 def encode_journal(entry: JournalEntry) -> bytes:
     """Value of `consent.journal`."""
     plain = {name: getattr(entry, name) for name in entry.__slots__}
-    return _encode(_JOURNAL, {**plain, "type": _symbol(entry.type)})
+    cause = None if entry.cause is None else _symbol(entry.cause)
+    return _encode(_JOURNAL, {**plain, "type": _symbol(entry.type), "cause": cause}, JOURNAL_VERSION)
 
 
 def decode_journal(value: bytes) -> JournalEntry:
     """Raises `BadRecord`."""
-    read = _decode(_JOURNAL, value, "journal entry")
+    if value[:1] == VERSION:
+        read = _decode(_JOURNAL_FIRST, value, "journal entry")
+    else:
+        read = _decode(_JOURNAL, value, "journal entry", JOURNAL_VERSION)
     agreements: Iterable[str] = read.pop("agreements")
-    return JournalEntry(**{**read, "type": _JOURNAL_TYPE[read["type"]]}, agreements=tuple(agreements))
+    cause = _CAUSE.get(read.pop("cause", None))
+    return JournalEntry(**{**read, "type": _JOURNAL_TYPE[read["type"]]}, agreements=tuple(agreements), cause=cause)
 
 
 def encode_fence(mark: FenceMark) -> bytes:

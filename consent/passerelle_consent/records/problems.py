@@ -94,6 +94,9 @@ NOT_A_REGISTRAR = ProblemType(
 NOT_THE_RECIPIENT = ProblemType(
     slug="not-the-recipient", status=403, title="No flow of that name delivers to this department."
 )
+NOT_ITS_LETTER = ProblemType(
+    slug="not-its-letter", status=403, title="A department settles its own dead letters; others are an operator's."
+)
 OWN_OVERRIDE = ProblemType(slug="own-override", status=403, title="An override is reviewed by another officer.")
 NOT_A_CITIZEN = ProblemType(slug="not-a-citizen", status=403, title="An office is nobody's self: name a pseudonym.")
 DEPARTMENT_NEEDED = ProblemType(

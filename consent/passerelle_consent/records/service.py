@@ -293,9 +293,14 @@ class Records:
         """Ask the published log. Raises `Problem` ledger-unavailable, overloaded, and what ``ask`` raises."""
         return await self._lookups.ask(ask)
 
+    async def tell(self, entry: JournalEntry) -> None:
+        """Journal an entry; when this returns it is on disk. Raises `Problem`."""
+        row = standings.journal_row(entry, self._parts.partitions)
+        await self.write(partial(standings.tell, rows=[row]))
+
     async def tell_audit(self, principal: Principal) -> None:
         """Journal that an auditor reads the log at large, once an hour. Raises `Problem`."""
-        await self._audits.told(principal, self._parts.clock(), self._journal)
+        await self._audits.told(principal, self._parts.clock(), self.tell)
 
     def new_reading(self, ref: SubjectRef, **by: Any) -> Reading:
         """Give a reading its id and its time."""
@@ -353,10 +358,6 @@ class Records:
                 self._fence.expect(s.partition, s.offset, s.change)
             else:
                 self._effects.happened(s.change, Effect(consent_offset=s.offset, at_ms=s.at_ms))
-
-    async def _journal(self, entry: JournalEntry) -> None:
-        row = standings.journal_row(entry, self._parts.partitions)
-        await self.write(partial(standings.tell, rows=[row]))
 
     async def _acknowledge(self) -> None:
         p = self._parts

@@ -10,7 +10,7 @@ from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.log.canonical import canonical
 from passerelle_consent.ledger.log.entries import ALLOWED, REQUIRED, TIME_MS_MAX, Entry, EntryType
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.wire import JournalType
+from passerelle_consent.wire import Cause, JournalType
 
 SLUGS = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
 VALUES = {
@@ -26,6 +26,8 @@ VALUES = {
     "policy": st.binary(min_size=32, max_size=32),
     "regarding": st.binary(min_size=16, max_size=16),
     "digest": st.binary(min_size=32, max_size=32),
+    "component": st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True),
+    "cause": st.sampled_from(Cause),
     "subject_commit": st.binary(min_size=32, max_size=32),
     "body_commit": st.binary(min_size=32, max_size=32),
 }

@@ -18,6 +18,7 @@ from typing import Any, Self
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.log.canonical import canonical
 from passerelle_consent.policy.decide import Reason, Verdict
+from passerelle_consent.wire import Cause
 
 VERSION = 1
 ID_BYTES = 16
@@ -54,11 +55,15 @@ class EntryType(StrEnum):
     ANSWERED = "answered"
     GUARDIAN = "guardian"
     CONSULTED = "consulted"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
 
 
 _COMMITS = frozenset({"subject_commit", "body_commit"})
 _FLOW = frozenset({"flow", "recipient", "purpose"})
 _JOURNAL = _COMMITS | {"agreements", "recipient", "department", "policy", "regarding"}
+_WHO = frozenset({"department"})
+_LETTER = frozenset({"id", "component", "cause", "digest"})
 _ABOUT_AGREEMENT = _COMMITS | {"id", "agreements"}
 
 REQUIRED: Mapping[EntryType, frozenset[str]] = {
@@ -84,11 +89,16 @@ REQUIRED: Mapping[EntryType, frozenset[str]] = {
     EntryType.ANSWERED: _ABOUT_AGREEMENT,
     EntryType.GUARDIAN: _COMMITS | {"id"},
     EntryType.CONSULTED: frozenset({"id", "agreements", "digest"}),
+    EntryType.REPLAYED: _LETTER,
+    EntryType.DISCARDED: _LETTER,
 }
 """What an entry of a type must say, besides v, type and time."""
 
+_ABOUT_LETTERS = frozenset({EntryType.REPLAYED, EntryType.DISCARDED})
+
 ALLOWED: Mapping[EntryType, frozenset[str]] = {
-    kind: required | (_FLOW if kind is EntryType.DECISION else _JOURNAL) for kind, required in REQUIRED.items()
+    kind: required | (_FLOW if kind is EntryType.DECISION else _WHO if kind in _ABOUT_LETTERS else _JOURNAL)
+    for kind, required in REQUIRED.items()
 }
 """What it may say. A decision names a flow, its recipient and its purpose together, or none of them."""
 
@@ -115,7 +125,10 @@ class Entry:
     regarding: bytes | None = None
     """Id of the entry that this one answers: the withdrawal that is now fenced."""
     digest: bytes | None = None
-    """SHA-256 of the published result of a consultation."""
+    """SHA-256 of the published result of a consultation, or of the reference of a dead letter."""
+    component: str | None = None
+    """Whose dead letter: `<component>` or `<component>.<department>`. ``department`` settled it, else an operator."""
+    cause: Cause | None = None
     subject_commit: bytes | None = None
     body_commit: bytes | None = None
 
@@ -194,6 +207,8 @@ _GRAMMAR: Mapping[str, Callable[[Any], bool]] = {
     "policy": _bytes(DIGEST_BYTES),
     "regarding": _bytes(ID_BYTES),
     "digest": _bytes(DIGEST_BYTES),
+    "component": _text(_FLOW_ID),
+    "cause": lambda value: isinstance(value, Cause),
     "subject_commit": _bytes(DIGEST_BYTES),
     "body_commit": _bytes(DIGEST_BYTES),
 }
@@ -265,6 +280,8 @@ def _typed(read: dict[str, Any]) -> dict[str, Any]:
             read["verdict"] = _VERDICTS[read["verdict"]]
         if "reason" in read:
             read["reason"] = _REASONS[read["reason"]]
+        if "cause" in read:
+            read["cause"] = _CAUSES[read["cause"]]
         if "agreements" in read:
             read["agreements"] = tuple(read["agreements"])
         for name in _WRITTEN_AS_HEX:
@@ -278,3 +295,4 @@ def _typed(read: dict[str, Any]) -> dict[str, Any]:
 _TYPES = {str(t): t for t in EntryType}
 _VERDICTS = {str(v): v for v in Verdict}
 _REASONS = {str(r): r for r in Reason}
+_CAUSES = {str(c): c for c in Cause}

@@ -30,6 +30,8 @@ COLUMNS = (
     "id",
     "regarding",
     "digest",
+    "component",
+    "cause",
     "subject_commit",
     "body_commit",
 )

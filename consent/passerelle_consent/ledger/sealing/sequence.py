@@ -58,6 +58,8 @@ def draft_of_journal(entry: JournalEntry) -> Draft:
         "policy": entry.policy,
         "regarding": entry.regarding,
         "digest": entry.digest,
+        "component": entry.component,
+        "cause": entry.cause,
     }
     return Draft(
         type=EntryType(entry.type.value),

@@ -52,6 +52,7 @@ RULES: Mapping[tuple[str, str], frozenset[Role]] = MappingProxyType(
         ("GET", _SUBJECT + "/notices"): PERSONAL,
         ("PUT", _SUBJECT + "/notices/{notice}/read"): PERSONAL,
         ("GET", "/v1/operations/attention"): frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
+        ("POST", "/v1/operations/dead-letters"): frozenset({Role.DEPARTMENT, Role.OPERATOR}),
         ("GET", _SUBJECT + "/standing"): _COUNTER | {Role.OFFICER},
         ("GET", _SUBJECT + "/changes"): PERSONAL,
         ("GET", _SUBJECT + "/changes/{change}/receipt"): PERSONAL,
