@@ -111,9 +111,15 @@ class Settings:
     home: Home
     manifest_path: Path
     bootstrap: str | None = None
+    client: Path | None = None
     consent_store: str | None = field(default=None, repr=False)  # it may hold a password
     ledger_index: str | None = field(default=None, repr=False)  # the same
     ledger_store: str | None = field(default=None, repr=False)  # the same
+
+    @property
+    def client_file(self) -> Path:
+        """PASSERELLE_CLIENT: as which client tokens are asked for at an identity provider; else `keys/client.json`."""
+        return self.client or self.home.keys / "client.json"
 
     def consent_store_url(self) -> str:
         """PASSERELLE_CONSENT_STORE (`postgresql+psycopg://…`), else a SQLite file in this home."""
@@ -153,11 +159,12 @@ def _manifest() -> str:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CONSENT_STORE, _LEDGER_STORE and _LEDGER_INDEX."""
+    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_STORE, _LEDGER_STORE and _LEDGER_INDEX."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST") or _manifest()).absolute(),
         bootstrap=os.environ.get("PASSERELLE_BOOTSTRAP"),
+        client=Path(os.environ["PASSERELLE_CLIENT"]) if os.environ.get("PASSERELLE_CLIENT") else None,
         consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
         ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),
         ledger_store=os.environ.get("PASSERELLE_LEDGER_STORE"),

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from integration.test_consent_service import serving
 from passerelle.publish.outbox_table import DDL
 from passerelle.publish.outgoing import Outgoing, prepare
 from passerelle.publish.steady import ShutOut, SteadySender
@@ -294,10 +295,13 @@ def test_a_refused_row_is_listed_mended_and_replayed_with_its_id(city, database,
     (mine,) = [one for one in json.loads(before.stdout) if one["reference"] == reference]
     assert (mine["owner"], mine["reason"]) == ("tax", "field assessed_on: does not fit its type")
     session.execute('UPDATE passerelle_outbox SET value = value || \'{"assessed_on": "2026-08-03"}\'')
-    assert deadletters(city, "replay", reference, "--database", database).returncode == 0
+    with serving(city, city.home.root / "consent.log") as consent:
+        asked = ("--cause", "source-mended", "--database", database, "--consent-url", consent.url)
+        replayed = deadletters(city, "replay", reference, *asked)
+    assert replayed.returncode == 0, replayed.stderr
     assert relays("--once", ready=False).process.wait(SECONDS_MAX) == 0
     published.until([event])
-    again = deadletters(city, "discard", reference, "--database", database)
+    again = deadletters(city, "discard", reference, "--cause", "not-needed", "--database", database)
     assert again.returncode == 1
     assert f"no dead letter {reference} waits" in again.stderr
 

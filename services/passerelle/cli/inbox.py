@@ -51,7 +51,8 @@ def acknowledge(
     """Say that this department has erased its copies of a subject, or keeps them for a ground of GDPR Art. 17(3)."""
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
-    from passerelle.issuer import Bearing, LocalIssuer
+    from passerelle.issuer import Bearing
+    from passerelle.provider import bearer
     from passerelle.receive.acknowledge import acknowledge as tell
 
     if not ERASURE_ID.fullmatch(erasure):
@@ -59,7 +60,7 @@ def acknowledge(
     here = settings()
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
-    auth = LocalIssuer(here.home, manifest).bearer(Bearing(scopes=["department"], department=department))
+    auth = bearer(here, manifest, Bearing(scopes=["department"], department=department))
     since = tell(consent_url, auth, bytes.fromhex(erasure))
     typer.echo(f"{erasure}: acknowledged by {department} since {since}")
 

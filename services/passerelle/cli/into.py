@@ -48,7 +48,8 @@ async def _run(
 ) -> None:
     from passerelle.city.manifest import Manifest
     from passerelle.cli.inbox import known_department
-    from passerelle.issuer import Bearing, LocalIssuer
+    from passerelle.issuer import Bearing
+    from passerelle.provider import bearer
     from passerelle.publish.producer import DepartmentProducer
     from passerelle.receive.acknowledge import acknowledge
     from passerelle.receive.burying import Burying, writing
@@ -60,7 +61,7 @@ async def _run(
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
     policy = manifest.policy_bundle()
-    auth = LocalIssuer(here.home, manifest).bearer(Bearing(scopes=["department"], department=department))
+    auth = bearer(here, manifest, Bearing(scopes=["department"], department=department))
     access = here.access(department)
     database: Any = database_of(url)
     try:

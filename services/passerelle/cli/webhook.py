@@ -21,15 +21,22 @@ def secret_of(here: "Settings", department: str) -> bytes:
     return key_bytes(here.home.keys, f"webhooks/{department}", SECRET_BYTES)
 
 
+def checked_url(url: str) -> str:
+    """Return an address that a person's data may be sent to. Raises `Fault`."""
+    from passerelle_schemas.faults import Fault
+
+    if not URL.fullmatch(url):
+        raise Fault("a webhook's address is https://…, or http:// to this machine")
+    return url
+
+
 def run(department: str, url: str, consent_url: str, *, follow: bool) -> None:
     """Hand deliveries on until SIGTERM or Ctrl-C. Raises `Fault`."""
     from passerelle.cli.until_told import until_told
     from passerelle.config import settings
     from passerelle.telemetry import configure
-    from passerelle_schemas.faults import Fault
 
-    if not URL.fullmatch(url):
-        raise Fault("a webhook's address is https://…, or http:// to this machine")
+    checked_url(url)
     configure("webhook")
     until_told(_run(settings(), department, url, consent_url, follow=follow))
 
@@ -40,7 +47,8 @@ async def _run(here: "Settings", department: str, url: str, consent_url: str, *,
 
     from passerelle.city.manifest import Manifest
     from passerelle.cli.inbox import known_department
-    from passerelle.issuer import Bearing, LocalIssuer
+    from passerelle.issuer import Bearing
+    from passerelle.provider import bearer
     from passerelle.publish.producer import DepartmentProducer
     from passerelle.receive.burying import Burying, writing
     from passerelle.receive.inbox import InboxReader
@@ -51,7 +59,7 @@ async def _run(here: "Settings", department: str, url: str, consent_url: str, *,
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
     policy = manifest.policy_bundle()
-    auth = LocalIssuer(here.home, manifest).bearer(Bearing(scopes=["department"], department=department))
+    auth = bearer(here, manifest, Bearing(scopes=["department"], department=department))
 
     async with (
         httpx.AsyncClient(base_url=consent_url, auth=auth) as consent,

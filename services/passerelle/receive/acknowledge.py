@@ -2,6 +2,7 @@
 
 import httpx
 
+from passerelle.provider import NoToken
 from passerelle_schemas.faults import Fault
 
 TIMEOUT_S = 30.0
@@ -21,6 +22,8 @@ def acknowledge(base_url: str, auth: httpx.Auth, erasure_id: bytes) -> str:
     except httpx.TransportError as exc:
         hint = "start it: passerelle consent serve"
         raise NotAcknowledged(f"no answer ({type(exc).__name__})", where=base_url, hint=hint) from None
+    except NoToken as fault:
+        raise NotAcknowledged(fault.what, where=fault.where, hint=fault.hint) from None
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise NotAcknowledged("this department was told of no such erasure", where=base_url)
     if answer.status_code != httpx.codes.OK:

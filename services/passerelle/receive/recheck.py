@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 
+from passerelle.provider import NoToken
 from passerelle.receive.delivery import Delivery
 from passerelle_schemas.faults import Fault
 
@@ -28,7 +29,7 @@ class Recheck:
             answer.raise_for_status()
             said = answer.json()
             verdict, withheld = said["verdict"], frozenset(said["withheld"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as exc:
+        except (httpx.HTTPError, NoToken, ValueError, KeyError, TypeError) as exc:
             raise StandingUnknown(f"nobody says whether this may still go ({type(exc).__name__})") from None
         if verdict not in ("permit", "redact"):
             return None

@@ -98,10 +98,12 @@ class Webhook:
         self._delete_by = delete_by
         self.counts = Counts()
 
-    async def deliver(self, delivery: Delivery) -> None:
-        """Send a delivery, or find that it may not go any more, or bury it. Raises `TakesNothing`."""
-        old = self._receiver.now() - delivery.appended > FRESH
-        checked = not old
+    async def deliver(self, delivery: Delivery, *, first_ask: bool = False) -> None:
+        """Send a delivery, or find that it may not go any more, or bury it. Raises `TakesNothing`.
+
+        ``first_ask``: ask whether it may still go before the first try too, however fresh it is.
+        """
+        checked = not first_ask and self._receiver.now() - delivery.appended <= FRESH
         message_id = delivery.decision_id.hex()
         reason = ""
         for attempt in range(TRIES_MAX):

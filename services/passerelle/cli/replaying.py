@@ -1,0 +1,181 @@
+"""`passerelle deadletters replay`: for each kind of letter, what it is to try its record again.
+
+* a refused *row* of an outbox is given back to the relay, which checks it again;
+* what a *webhook* did not hand on is handed on now, when the citizen's standing still allows it;
+* what no *table* could hold is put there now, under the same condition;
+* what the *gate* could not take is proposed once more, and decided by today's standing;
+* what an *agent* could not take is run again by its own command, with the records around it.
+
+Each is made ready first, which changes nothing: what cannot be done is said before the ledger is told of it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from passerelle_consent.wire import DeadLetter
+from passerelle_schemas.faults import Fault
+
+if TYPE_CHECKING:
+    import httpx
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import KafkaAccess, Settings
+    from passerelle.dead_letters import Waiting
+    from passerelle.issuer import Bearing
+    from passerelle.receive.delivery import Delivery, Erased
+    from passerelle.receive.recheck import Recheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line named."""
+
+    database: str | None = None
+    url: str | None = None
+    consent_url: str = ""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of it: a line for the operator, and letters that came back."""
+
+    said: str
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What a replay needs."""
+
+    here: "Settings"
+    manifest: "Manifest"
+    access: "KafkaAccess"
+    bearing: "Bearing"
+    asked: Asked
+
+    def auth(self) -> "httpx.Auth":
+        """As the owner, or as an operator of the bus. Raises `Fault`."""
+        from passerelle.provider import bearer
+
+        return bearer(self.here, self.manifest, self.bearing)
+
+    def ready(self, waiting: "Waiting") -> Callable[[], Outcome]:
+        """Return what tries the record of a letter again. Raises `Fault`."""
+        way = waiting.letter.component
+        if way == "relay":
+            return _row(waiting, self)
+        if way in ("webhook", "table"):
+            return _handed_on(waiting, self)
+        if way == "gate":
+            return _proposed(waiting, self)
+        hint = "passerelle agents replay runs what agents heard in some time through them and the gate"
+        raise Fault(f"a letter of {way} is not replayed by itself", where=waiting.reference, hint=hint)
+
+
+def _row(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
+    from passerelle.publish.outbox_table import OutboxTable
+
+    database = desk.asked.database
+    if database is None:
+        raise Fault("this one is a row of the department's outbox", hint="say where: --database postgresql://…")
+
+    def act() -> Outcome:
+        with OutboxTable(database, alone=False) as table:
+            given = table.give_back(waiting.letter.offset)
+        return Outcome(said="given back to the relay" if given else "no such row is refused any more")
+
+    return act
+
+
+def _proposed(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
+    from passerelle.gate.again import again
+    from passerelle.letters import propose, record_of
+
+    if waiting.letter.rule is None:
+        hint = f"passerelle deadletters discard {waiting.reference} --owner gate --cause never-valid"
+        raise Fault("tells no origin: no replay makes it readable", where=waiting.reference, hint=hint)
+    record = record_of(desk.access, waiting.letter)
+
+    def act() -> Outcome:
+        propose(desk.access, record, again(record.headers, waiting.run))
+        return Outcome(said="proposed once more: the gate decides by today's standing")
+
+    return act
+
+
+def _handed_on(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
+    from passerelle.letters import record_of
+    from passerelle.receive.delivery import parse
+    from passerelle.receive.recheck import Recheck
+
+    webhook = waiting.letter.component == "webhook"
+    if webhook and desk.asked.url is None:
+        raise Fault("this one is handed on over HTTP", hint="say where: --url https://…")
+    if not webhook and desk.asked.database is None:
+        raise Fault("this one goes into a table", hint="say where: --database postgresql://… or sqlite:///<path>")
+    one = parse(record_of(desk.access, waiting.letter), desk.manifest.policy_bundle().catalogue)
+    hand_on = _by_webhook if webhook else _by_table
+
+    async def act() -> Outcome:
+        import httpx
+
+        async with httpx.AsyncClient(base_url=desk.asked.consent_url, auth=desk.auth()) as consent:
+            return await hand_on(one, waiting, desk, Recheck(client=consent))
+
+    return lambda: asyncio.run(act())
+
+
+def _collecting(waiting: "Waiting") -> tuple[Any, list[DeadLetter]]:
+    from passerelle.receive.burying import Burying
+
+    letters: list[DeadLetter] = []
+
+    async def keep(letter: DeadLetter) -> None:
+        letters.append(letter)
+
+    return Burying(waiting.letter.component, waiting.owner, keep), letters
+
+
+async def _by_webhook(one: "Delivery | Erased", waiting: "Waiting", desk: Desk, recheck: "Recheck") -> Outcome:
+    import httpx
+
+    from passerelle.cli.webhook import checked_url, secret_of
+    from passerelle.receive.delivery import Erased
+    from passerelle.receive.retention import delete_by
+    from passerelle.receive.webhook import Receiver, Webhook, utc_now
+
+    burying, letters = _collecting(waiting)
+    url, secret = checked_url(desk.asked.url or ""), secret_of(desk.here, waiting.owner)
+    until = delete_by(desk.manifest.policy_bundle())
+    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+        receiver = Receiver(url=url, secret=secret, client=http, now=utc_now)
+        webhook = Webhook(receiver, recheck, burying, pause=asyncio.sleep, delete_by=until)
+        await (webhook.tell(one) if isinstance(one, Erased) else webhook.deliver(one, first_ask=True))
+    if letters:
+        return Outcome(said=f"not taken again: {letters[-1].reason}", letters=letters)
+    return Outcome(said="sent" if webhook.counts.sent else "not allowed any more, and not sent")
+
+
+async def _by_table(one: "Delivery | Erased", waiting: "Waiting", desk: Desk, recheck: "Recheck") -> Outcome:
+    from passerelle.cli.into import database_of
+    from passerelle.receive.delivery import Erased
+    from passerelle.receive.into import InboxTables
+    from passerelle.receive.retention import delete_by
+
+    database: Any = database_of(desk.asked.database or "")
+    burying, letters = _collecting(waiting)
+    tables = InboxTables(database, burying, delete_by(desk.manifest.policy_bundle()))
+    current = one if isinstance(one, Erased) else await recheck(one)
+    if current is None:
+        return Outcome(said="not allowed any more, and not kept")
+    put: Callable[[Any, Any], Awaitable[None]] = tables.erase if isinstance(current, Erased) else tables.put
+    try:
+        async with database.transaction() as transaction:
+            await put(current, transaction)
+    finally:
+        await database.close()
+    if letters:
+        return Outcome(said=f"not taken again: {letters[-1].reason}", letters=letters)
+    return Outcome(said="in the table")
