@@ -22,6 +22,7 @@ import pytest
 from passerelle.city.manifest import Identity, Manifest
 from passerelle.cli.consent import authenticator
 from passerelle.config import Home
+from passerelle.provider import ClientCredentials, NoToken
 from passerelle_consent.records.http.app import make_app
 from passerelle_consent.records.http.rates import Rates
 from unit.records.fakes import City
@@ -154,6 +155,18 @@ def slug(answer):
 async def test_an_offices_token_for_our_service_is_taken(provider, service, marie):
     answer = await asked(service, await of_the_desk(provider), f"/v1/subjects/{marie}/standing")
     assert (answer.status_code, answer.json()["linked"]) == (200, True)
+
+
+async def test_a_command_asks_the_provider_for_its_tokens_by_itself(provider, service, marie):
+    """As `inbox webhook` and its like do: discovery, the client's id and secret, our audience."""
+    auth = ClientCredentials(provider["issuer"], OURS, "department", ("desk", SECRET))
+    mounts = {provider["issuer"]: httpx.AsyncHTTPTransport()}
+    async with httpx.AsyncClient(transport=service._transport, mounts=mounts, base_url="http://consent") as client:
+        answer = await client.get(f"/v1/subjects/{marie}/standing", auth=auth)
+        assert (answer.status_code, answer.json()["linked"]) == (200, True)
+        wrong = ClientCredentials(provider["issuer"], OURS, "department", ("desk", "another"))
+        with pytest.raises(NoToken, match=r"gives no token \(401\)"):
+            await client.get("/healthz", auth=wrong)
 
 
 async def test_a_citizen_who_signs_in_reads_their_own_standing(provider, service):
