@@ -14,7 +14,7 @@ from passerelle.envelope import Headers
 from passerelle.provider import NoToken
 from passerelle_consent.wire import Cause, DeadLetter
 from passerelle_schemas.faults import Fault
-from passerelle_schemas.topics import dead_letter
+from passerelle_schemas.topics import EXCHANGE, dead_letter, partition_of
 
 READ_MAX = 100_000
 """The latest letters of a topic that are looked at: more is a flood, which is stopped where it comes from."""
@@ -97,6 +97,11 @@ def write(access: KafkaAccess, owner: str, letters: Iterable[DeadLetter]) -> Non
 def propose(access: KafkaAccess, record: Found, headers: Headers) -> None:
     """Put a record once more on the partition where it was. Raises `Fault`."""
     _produce(access, [(record.topic, record.partition, record.key, record.value, headers)])
+
+
+def propose_all(access: KafkaAccess, proposals: Iterable[tuple[bytes, bytes, Headers]], partitions: int) -> None:
+    """Put proposals (subject ref, value, headers) where agents put them. Raises `Fault`."""
+    _produce(access, [(EXCHANGE, partition_of(key, partitions), key, value, said) for key, value, said in proposals])
 
 
 def tell(base_url: str, auth: httpx.Auth, waiting: Waiting, done: Done, cause: Cause) -> str:

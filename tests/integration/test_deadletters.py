@@ -13,20 +13,22 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from confluent_kafka import Producer
 
 from integration.gate_bus import FLOW, OUTBOX, REPORT, Bus, origins, said
 from integration.test_consent_service import link, serving
 from passerelle.dead_letters import REPLAYS_MAX
-from passerelle.envelope import Event, proposal_headers
+from passerelle.envelope import Event, event_headers, proposal_headers
 from passerelle.issuer import LocalIssuer
 from passerelle.letters import write
 from passerelle.receive.into import DDL_SQLITE
 from passerelle.receive.positions import DDL
 from passerelle_consent.wire import Cause, DeadLetter, Origin, decode_journal
-from passerelle_schemas.topics import JOURNAL, inbox
+from passerelle_schemas.topics import JOURNAL, inbox, partition_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
+RULE = "lutece.street-report"
 QUICK = ("--session-ms", "2000", "--transaction-timeout-ms", "3000")
 
 
@@ -190,6 +192,40 @@ def test_what_the_gate_could_not_read_is_decided_again_and_after_three_replays_n
     assert gone.returncode == 0, gone.stderr
     assert entry_told(bus, gone).type == "discarded"
     assert listed(city, "gate") == {}
+
+
+def test_what_an_agent_could_not_take_is_heard_again_and_decided(city, service, bus):
+    """The rule was mended meanwhile: what it failed on is a report like any other now."""
+    (ref,) = bus.known_subjects(1)
+    pseudonym = city.manifest.keyring(city.home).pseudonym("citizen-desk", ref)
+    event = Event(id="e-78", source="/department/citizen-desk", type=REPORT, time="2026-11-23T12:00:00.000Z")
+    partition = partition_of(pseudonym, bus.partitions)
+    places = []
+    desk = Producer(city.access("citizen-desk").confluent())
+    desk.produce(
+        OUTBOX,
+        bus.report.encode({**bus.report.decode(bus.report.encode(bus.report.example)), "operator": "DVD"}),
+        pseudonym,
+        partition,
+        headers=event_headers(event),
+        on_delivery=lambda _, message: places.append(message.offset()),
+    )
+    assert desk.flush(30) == 0
+    (offset,) = places
+    place = {"topic": OUTBOX, "partition": partition, "offset": offset}
+    letter = DeadLetter(component="agents.lutece", reason="rule-error", rule=RULE, error="KeyError", **place)
+    write(city.access("admin"), "agents.lutece", [letter])
+    ((reference, _),) = listed(city, "agents.lutece").items()
+    asked = ("replay", reference, "--owner", "agents.lutece", "--cause", "rule-mended")
+    answer = deadletters(city, service, *asked)
+    assert answer.returncode == 0, answer.stderr
+    run = f"dl-{hashlib.sha256(reference.encode()).hexdigest()[:12]}-1"
+    origin = Origin(rule=f"{RULE}~{run}", n=0, **place)
+    (decision,) = bus.decisions([origin])[origin]
+    assert decision.verdict == "redact"
+    (delivery,) = bus.delivered("roads", [decision.id])
+    assert said(delivery, "ce_id")
+    assert listed(city, "agents.lutece") == {}
 
 
 def test_what_tells_no_origin_is_not_proposed_again(city, service, bus):

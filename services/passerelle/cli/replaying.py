@@ -4,7 +4,8 @@
 * what a *webhook* did not hand on is handed on now, when the citizen's standing still allows it;
 * what no *table* could hold is put there now, under the same condition;
 * what the *gate* could not take is proposed once more, and decided by today's standing;
-* what an *agent* could not take is run again by its own command, with the records around it.
+* what an *agent* could not take is heard again by its routes, and their proposals are decided by today's standing. What
+  a join hears goes in order through its log, so a single record of one is not run again.
 
 Each is made ready first, which changes nothing: what cannot be done is said before the ledger is told of it.
 """
@@ -70,8 +71,7 @@ class Desk:
             return _handed_on(waiting, self)
         if way == "gate":
             return _proposed(waiting, self)
-        hint = "passerelle agents replay runs what agents heard in some time through them and the gate"
-        raise Fault(f"a letter of {way} is not replayed by itself", where=waiting.reference, hint=hint)
+        return _heard(waiting, self)
 
 
 def _row(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
@@ -101,6 +101,36 @@ def _proposed(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
     def act() -> Outcome:
         propose(desk.access, record, again(record.headers, waiting.run))
         return Outcome(said="proposed once more: the gate decides by today's standing")
+
+    return act
+
+
+def _heard(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
+    from passerelle.agents.rules import Route, applied
+    from passerelle.city.modules import imported
+    from passerelle.gate.again import again
+    from passerelle.letters import propose_all, record_of
+    from passerelle_schemas.topics import EXCHANGE
+
+    letter = waiting.letter
+    (app,) = [agents for agents in desk.manifest.agents if agents.principal == waiting.owner]
+    city = imported(app.module, desk.manifest.path).city
+    rules = [r for r in city.by_topic().get(letter.topic, ()) if letter.rule in (None, r.name)]
+    routes = [r for r in rules if isinstance(r, Route)]
+    if not rules or len(routes) < len(rules):
+        what = "a join hears it, or no rule does any more: a single record is not run again"
+        raise Fault(what, where=waiting.reference, hint="publish the event once more, or discard this letter")
+    record = record_of(desk.access, letter)
+    outcomes = city.reader(letter.topic, desk.manifest.keyring(desk.here.home)).read([record])
+    outs = [o for n, r in enumerate(routes) for o in applied(app.principal, r, outcomes, reports=n == 0)]
+    came_back = [DeadLetter.decode(out.value) for out in outs if out.topic != EXCHANGE]
+    proposals = [(o.key or b"", o.value, again(o.headers, waiting.run)) for o in outs if o.topic == EXCHANGE]
+
+    def act() -> Outcome:
+        propose_all(desk.access, proposals, desk.manifest.partitions)
+        if came_back:
+            return Outcome(said=f"not taken again: {came_back[-1].reason}", letters=came_back)
+        return Outcome(said=f"{len(proposals)} proposals: the gate decides by today's standing")
 
     return act
 
