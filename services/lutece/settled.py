@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from lutece.observer import Observer
 from lutece.stage import GATE_WORKERS, Stage
+from passerelle.city.running import gate_names
 from passerelle_consent.wire import decode_journal
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import EXCHANGE, JOURNAL
@@ -54,7 +55,7 @@ class Settled:
 
     def replays_dropped(self) -> int:
         """What the gate workers say that they dropped: the last count of each."""
-        return sum(self._last_stats(worker).get("replays_dropped", 0) for worker in GATE_WORKERS)
+        return sum(self._last_stats(worker).get("replays_dropped", 0) for worker in gate_names(GATE_WORKERS))
 
     def _last_stats(self, worker: str) -> Mapping[str, int]:
         return next(

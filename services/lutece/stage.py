@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from passerelle.city.apply import City
 from passerelle.city.broker import Broker
-from passerelle.city.components import Component, Supervisor
+from passerelle.city.components import Supervisor
 from passerelle.city.desired import Desired
 from passerelle.city.manifest import Manifest
-from passerelle.city.node import HOST, free_port
+from passerelle.city.running import running
 from passerelle.config import Home, KafkaAccess, Settings
 from passerelle.issuer import LocalIssuer
 from passerelle.pseudonyms import Keyring
@@ -24,7 +24,7 @@ MARKER = "demonstration"
 DESK = "citizen-desk"
 """The department whose portal citizens speak through, by its pseudonyms of them."""
 
-GATE_WORKERS = ("gate-1", "gate-2")
+GATE_WORKERS = 2
 
 Say = Callable[[str], None]
 
@@ -85,36 +85,15 @@ def stage(settings: Settings, say: Say) -> Iterator[Stage]:
     """Bring the city up, and down again however the block ends."""
     wipe(settings.home)
     manifest = Manifest.load(settings.manifest_path)
-    bundle = manifest.policy_bundle()
-    keyring = manifest.keyring(settings.home)
-    broker = Broker.up(settings.home, settings.manifest_path.parent / "kafka", progress=say)
-    try:
-        say("applying the manifest: topics, users, rights")
-        city = City(manifest=manifest, home=settings.home, admin=broker.access())
-        city.apply()
-        port = free_port()
-        with Supervisor(home=settings.home, environ={"PASSERELLE_MANIFEST": str(settings.manifest_path)}) as supervisor:
-            say("starting the consent service, the ledger, two gate workers and the agents")
-            supervisor.start(*_components(port))
-            yield Stage(
-                settings=settings,
-                manifest=manifest,
-                bundle=bundle,
-                keyring=keyring,
-                broker=broker,
-                supervisor=supervisor,
-                consent_url=f"http://{HOST}:{port}",
-                wanted=city.wanted(),
-            )
-            say("stopping what was started")
-    finally:
-        broker.down()
-
-
-def _components(consent_port: int) -> Iterator[Component]:
-    yield Component(name="consent", arguments=("consent", "serve", "--port", str(consent_port)))
-    yield Component(name="ledger", arguments=("ledger", "integrate"))
-    yield Component(name="ledger-index", arguments=("ledger", "index"))
-    for worker in GATE_WORKERS:
-        yield Component(name=worker, arguments=("gate", "run", "--worker", worker))
-    yield Component(name="agents", arguments=("agents", "run", "lutece.agents"))
+    bundle, keyring = manifest.policy_bundle(), manifest.keyring(settings.home)
+    with running(manifest, settings.home, gate_workers=GATE_WORKERS, progress=say) as city:
+        yield Stage(
+            settings=settings,
+            manifest=manifest,
+            bundle=bundle,
+            keyring=keyring,
+            broker=city.broker,
+            supervisor=city.supervisor,
+            consent_url=city.consent_url,
+            wanted=City(manifest=manifest, home=settings.home, admin=city.broker.access()).wanted(),
+        )

@@ -9,6 +9,11 @@ from typing import Any
 from passerelle.keys import secret
 from passerelle_schemas.faults import Fault
 
+CONSENT_PORT = 8470
+"""Where `passerelle consent serve` listens unless told otherwise."""
+
+CONSENT_URL = f"http://127.0.0.1:{CONSENT_PORT}"
+
 
 class ConfigFault(Fault):
     """The environment does not say what a command needs."""
@@ -44,6 +49,11 @@ class Home:
     def logs(self) -> Path:
         """One file of JSON lines for each component."""
         return self.run / "logs"
+
+    @property
+    def supervised_file(self) -> Path:
+        """Which components run, and where the consent service listens."""
+        return self.run / "supervised.json"
 
     @property
     def ledger(self) -> Path:
@@ -115,6 +125,17 @@ class Settings:
     consent_store: str | None = field(default=None, repr=False)  # it may hold a password
     ledger_index: str | None = field(default=None, repr=False)  # the same
     ledger_store: str | None = field(default=None, repr=False)  # the same
+    consent_address: str | None = None
+
+    def consent_url(self) -> str:
+        """PASSERELLE_CONSENT_URL, else where `passerelle up` started the service, else where it listens by itself."""
+        if self.consent_address:
+            return self.consent_address
+        try:
+            found = json.loads(self.home.supervised_file.read_text())["consent_url"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = ""
+        return str(found or CONSENT_URL)
 
     @property
     def client_file(self) -> Path:
@@ -159,7 +180,7 @@ def _manifest() -> str:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_STORE, _LEDGER_STORE and _LEDGER_INDEX."""
+    """Read PASSERELLE_HOME and _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_URL, and the addresses of the stores."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST") or _manifest()).absolute(),
@@ -168,4 +189,10 @@ def settings() -> Settings:
         consent_store=os.environ.get("PASSERELLE_CONSENT_STORE"),
         ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),
         ledger_store=os.environ.get("PASSERELLE_LEDGER_STORE"),
+        consent_address=os.environ.get("PASSERELLE_CONSENT_URL"),
     )
+
+
+def consent_url() -> str:
+    """Where this home's consent service answers: of every command that asks it, unless it is told."""
+    return settings().consent_url()

@@ -181,6 +181,11 @@ class Agreement(_Document):
         until = self.in_force.until
         return first, None if until is None else midnight_ms(until) + 86_400_000
 
+    def is_in_force(self, now_ms: int) -> bool:
+        """Whether an instant, epoch milliseconds, is within its validity."""
+        first_ms, end_ms = self.span_ms()
+        return first_ms <= now_ms and (end_ms is None or now_ms < end_ms)
+
 
 def load_agreements(folder: Path) -> list[Agreement]:
     """`read_agreements`, without the documents."""

@@ -4,9 +4,7 @@ import sqlalchemy as sa
 
 from passerelle_consent.records import guardians, sql
 from passerelle_consent.records.changes import Asked
-
-WAIT_MS = 30 * 86_400_000
-"""How long the first guardian's consent waits for the other's: a notice read longer ago is no longer in mind."""
+from passerelle_consent.records.sayable import WAIT_MS
 
 
 def completed(conn: sa.Connection, asked: Asked, agreement_id: str, notice: int | None) -> bool:

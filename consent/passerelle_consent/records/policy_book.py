@@ -8,11 +8,11 @@ import structlog
 
 from passerelle_consent.policy.agreements import Agreement, Basis
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.records import problems, sql, standings
+from passerelle_consent.records import problems, sayable, sql, standings
 from passerelle_consent.records.ports import NewId
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.standings import Row
-from passerelle_consent.records.transitions import Action, like
+from passerelle_consent.records.transitions import Action
 from passerelle_consent.wire import POLICY_KEY, JournalEntry, JournalType
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import CONSENT
@@ -34,9 +34,7 @@ class PolicyBook:
 
     def find(self, agreement_id: str, now_ms: int) -> Agreement | None:
         """Return the newest version in force, else the newest, else None."""
-        versions = self._versions.get(agreement_id, [])
-        in_force = [a for a in versions if _in_force(a, now_ms)]
-        return next(reversed(in_force or versions), None)
+        return sayable.shown(self._versions.get(agreement_id, ()), now_ms)
 
     def version(self, agreement_id: str, version: int) -> Agreement:
         """Return one version. Raises `Problem` unknown-agreement, unknown-version."""
@@ -78,15 +76,7 @@ class PolicyBook:
         To end a sharing is never refused for a stale notice or an agreement past its term: it must be as easy to
         withdraw as to give (GDPR Art. 7(3)).
         """
-        if not action.fits(agreement.basis):
-            legal = like(action, (a for a in Action if a.fits(agreement.basis)))
-            raise Problem(problems.WRONG_BASIS, basis=agreement.basis.value, legal=legal)
-        if action.takes_away:
-            return
-        if not _in_force(agreement, now_ms):
-            raise Problem(problems.NOT_IN_FORCE)
-        if action is not Action.REQUEST and not agreement.notice.accepts(notice):
-            raise Problem(problems.STALE_NOTICE, notice=agreement.notice.version)
+        sayable.admit(agreement, action, notice, now_ms)
 
     def recipients_unasked(self) -> set[str]:
         """Return who may receive something of a subject who never said a word: no consent or override is asked."""
@@ -96,7 +86,7 @@ class PolicyBook:
     def kept_by_law(self, now_ms: int) -> list[Agreement]:
         """Return the agreements in force whose parties may keep what they hold (GDPR Art. 17(3)(b))."""
         law = (Basis.LEGAL_OBLIGATION, Basis.PUBLIC_TASK)
-        return [a for vs in self._versions.values() for a in vs if a.basis in law and _in_force(a, now_ms)]
+        return [a for vs in self._versions.values() for a in vs if a.basis in law and a.is_in_force(now_ms)]
 
     def vital(self, agreement_ids: Iterable[str], now_ms: int) -> list[Agreement]:
         """Return what an override may open: agreements in force on vital interests, of one recipient.
@@ -106,7 +96,7 @@ class PolicyBook:
         found = [self.agreement(agreement_id, now_ms) for agreement_id in dict.fromkeys(agreement_ids)]
         if any(a.basis is not Basis.VITAL_INTERESTS for a in found) or len({a.recipient for a in found}) != 1:
             raise Problem(problems.NOT_VITAL_INTERESTS)
-        if not all(_in_force(a, now_ms) for a in found):
+        if not all(a.is_in_force(now_ms) for a in found):
             raise Problem(problems.NOT_IN_FORCE)
         return found
 
@@ -151,8 +141,3 @@ def _check_consultations(conn: sa.Connection, published: Iterable[Agreement]) ->
         elif row.agreement != agreement.ref or row.result is None or sha256(row.result).hexdigest() != named.result:
             hint = f"passerelle consent consultations close {named.id}"
             raise NotItsResult(f"names another result than that of {named.id}", where=agreement.ref, hint=hint)
-
-
-def _in_force(agreement: Agreement, now_ms: int) -> bool:
-    first_ms, end_ms = agreement.span_ms()
-    return first_ms <= now_ms and (end_ms is None or now_ms < end_ms)

@@ -9,10 +9,10 @@ from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.standing import Stance, Standing, State
 from passerelle_consent.policy.standings import CONSENTED
 from passerelle_consent.policy.voice import Voice, terms_of
-from passerelle_consent.records import approvals, guardians, objections, problems, standings
+from passerelle_consent.records import approvals, guardians, objections, standings
 from passerelle_consent.records.changes import Asked, Change, record
-from passerelle_consent.records.problems import Problem
-from passerelle_consent.records.transitions import Action, IllegalTransition, follow, like
+from passerelle_consent.records.sayable import state_after, state_of
+from passerelle_consent.records.transitions import Action
 from passerelle_consent.wire import JournalEntry, JournalType
 
 JOURNAL_TYPE: Mapping[State, JournalType] = {
@@ -65,26 +65,6 @@ def stand(
     recorded = {"kind": action.value, "agreement": agreement.ref, "state": stance.state.value}
     said = {**recorded, "recipient": agreement.recipient, "notice": stance.notice, "by": asked.by.value}
     return record(conn, asked, after, entry, fenced=action.takes_away, said=said)
-
-
-def state_of(standing: Standing, agreement_id: str, now_ms: int) -> State:
-    """Return where an agreement stands at an instant: a consent whose time is over has expired, recorded or not."""
-    held = standing.stances.get(agreement_id)
-    if held is None:
-        return State.UNKNOWN
-    over = held.until_ms is not None and held.until_ms <= now_ms
-    return State.EXPIRED if over and held.state in CONSENTED else held.state
-
-
-def state_after(before: Standing, agreement: Agreement, action: Action, now_ms: int) -> State:
-    """Raises `Problem` illegal-transition, which names what is legal."""
-    state = state_of(before, agreement.id, now_ms)
-    try:
-        return follow(state, action, agreement.basis)
-    except IllegalTransition as illegal:
-        raise Problem(
-            problems.ILLEGAL_TRANSITION, state=illegal.state.value, legal=like(action, illegal.legal)
-        ) from None
 
 
 def _together(conn: sa.Connection, asked: Asked, agreement: Agreement, before: Standing, action: Action) -> bool:

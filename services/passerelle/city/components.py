@@ -18,6 +18,8 @@ from typing import Any, Self
 
 import structlog
 
+from passerelle.city import process
+from passerelle.city.supervised import Started, Supervised
 from passerelle.config import Home
 from passerelle_schemas.faults import Fault
 
@@ -26,6 +28,8 @@ TERM_SECONDS_MAX = 15.0  # longer than any component's last batch
 RESTARTS_MAX = 5  # a component that gives up more often is broken, not unlucky
 WATCH_SECONDS = 0.2
 READY_POLL_SECONDS = 0.05
+TOLD = "passerelle: "
+"""How the command line begins the one line about a fault."""
 
 log = structlog.get_logger()
 
@@ -50,7 +54,13 @@ class Running:
     log: Path
     process: "subprocess.Popen[bytes]"
     log_start: int
-    restarts: int = 0
+    started: Started
+    ready: bool = False
+
+    def is_ready(self) -> bool:
+        """Whether it said so in this life; asked until it did."""
+        self.ready = self.ready or any(line.get("event") == "ready" for line in _lines(self.log, self.log_start))
+        return self.ready
 
 
 @dataclass(kw_only=True)
@@ -59,6 +69,8 @@ class Supervisor:
 
     home: Home
     environ: Mapping[str, str] = field(default_factory=dict)
+    consent_url: str = ""
+    """Where the consent service among them listens, for commands of the same home."""
     _running: dict[str, Running] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -78,8 +90,11 @@ class Supervisor:
         with self._lock:
             for component in components:
                 self._running[component.name] = self._spawn(component)
+            self._record(ready=False)
         for component in components:
             self._await_ready(component.name)
+        with self._lock:
+            self._record(ready=True)
 
     def pid(self, name: str) -> int:
         """The process of a component, for whoever wants to disturb it."""
@@ -90,7 +105,14 @@ class Supervisor:
         for running in list(self._running.values()):
             code = running.process.poll()
             if code is not None and not self._again(running, code):
-                raise ComponentFault(f"{running.component.name} ended with {code}", where=str(running.log))
+                said = _last_words(running.log, running.log_start)
+                told = f"{running.component.name} ended with {code}{said and f': {said}'}"
+                raise ComponentFault(told, where=str(running.log))
+
+    def running(self) -> list[Running]:
+        """All of them, in the order of their start."""
+        with self._lock:
+            return list(self._running.values())
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """What a component logged, in all of its lives."""
@@ -104,12 +126,23 @@ class Supervisor:
         with self._lock:
             for running in reversed(self._running.values()):
                 _end(running.process)
+            self.home.supervised_file.unlink(missing_ok=True)
+
+    def _record(self, *, ready: bool) -> None:
+        """Keep who runs: whoever kills us leaves processes behind that `passerelle down` must find."""
+        pid = os.getpid()
+        Supervised(
+            supervisor=Started(pid=pid, born=process.birth(pid) or ""),
+            ready=ready,
+            consent_url=self.consent_url,
+            components={name: running.started for name, running in self._running.items()},
+        ).write(self.home)
 
     def _spawn(self, component: Component, restarts: int = 0) -> Running:
         path = self.home.logs / f"{component.name}.log"
         start = path.stat().st_size if path.exists() else 0
         with path.open("ab") as out:
-            process = subprocess.Popen(  # noqa: S603 - our own commands
+            child = subprocess.Popen(  # noqa: S603 - our own commands
                 [sys.executable, "-m", "passerelle.cli", *component.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -118,13 +151,13 @@ class Supervisor:
                 # Ctrl-C is ours: the terminal would send it to every process at once, in no order.
                 start_new_session=True,
             )
-        return Running(component=component, log=path, process=process, log_start=start, restarts=restarts)
+        started = Started(pid=child.pid, born=process.birth(child.pid) or "", restarts=restarts)
+        return Running(component=component, log=path, process=child, log_start=start, started=started)
 
     def _await_ready(self, name: str) -> None:
         end = time.monotonic() + READY_SECONDS_MAX
         while time.monotonic() < end:
-            running = self._running[name]
-            if any(line.get("event") == "ready" for line in _lines(running.log, running.log_start)):
+            if self._running[name].is_ready():
                 return
             self.check()
             time.sleep(READY_POLL_SECONDS)
@@ -139,22 +172,31 @@ class Supervisor:
                     code = running.process.poll()
                     if code is not None and self._again(running, code):
                         log.warning("component started again", restarted=name, code=code)
-                        self._running[name] = self._spawn(running.component, running.restarts + 1)
+                        self._running[name] = self._spawn(running.component, running.started.restarts + 1)
+                        self._record(ready=True)
 
     @staticmethod
     def _again(running: Running, code: int) -> bool:
         """Whether this end asks for a new start: it gave up for now, or something killed it."""
-        return (code == os.EX_TEMPFAIL or code < 0) and running.restarts < RESTARTS_MAX
+        return (code == os.EX_TEMPFAIL or code < 0) and running.started.restarts < RESTARTS_MAX
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.terminate()
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        child.terminate()
     try:
-        process.wait(TERM_SECONDS_MAX)
+        child.wait(TERM_SECONDS_MAX)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        child.kill()
+        child.wait()
+
+
+def _last_words(path: Path, start: int) -> str:
+    """The fault that a component ended with, as the command line tells it; "" when it said none."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        file.seek(start)
+        told = [line.removeprefix(TOLD).strip() for line in file if line.startswith(TOLD)]
+    return told[-1] if told else ""
 
 
 def _lines(path: Path, start: int) -> Iterator[dict[str, Any]]:

@@ -89,6 +89,12 @@ def jars(kafka_dir: Path, progress: Progress = silent) -> Path:
     return libs
 
 
+def fetched(kafka_dir: Path) -> bool:
+    """Whether the jars of ``kafka_dir/pom.xml`` are there."""
+    digest = hashlib.sha256((kafka_dir / "pom.xml").read_bytes()).hexdigest()
+    return _fetched(kafka_dir / "target/libs", kafka_dir / "target/libs.sha256", digest)
+
+
 def _fetched(libs: Path, stamp: Path, digest: str) -> bool:
     return stamp.is_file() and stamp.read_text().strip() == digest and any(libs.glob("kafka_*.jar"))
 

@@ -12,6 +12,7 @@ from passerelle.cli import (
     consent,
     contracts,
     deadletters,
+    doctor,
     gate,
     inbox,
     kafka,
@@ -20,6 +21,7 @@ from passerelle.cli import (
     publish,
     receipt,
     scaffold,
+    up,
 )
 from passerelle_schemas.faults import Fault
 
@@ -46,7 +48,8 @@ for group, module in {
     "department": scaffold,
 }.items():
     app.add_typer(module.app, name=group)
-app.command()(scaffold.init)
+for command in (scaffold.init, up.up, up.down, up.status, doctor.doctor):
+    app.command()(command)
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passerelle.cli import consultations
-from passerelle.cli.inbox import CONSENT_URL
+from passerelle.cli import consultations, say
+from passerelle.cli.options import ConsentUrl
 from passerelle.cli.receipt import Language
+from passerelle.config import CONSENT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from passerelle_consent.records.ports import Clock, Identity, Pseudonym, SubjectRef
     from passerelle_consent.records.service import Parts
 
-PORT = 8470
 PRINCIPAL = "consent"
 
 TOKEN_MINUTES_MAX = 24 * 60
@@ -35,13 +35,14 @@ TOKEN_MINUTES_MAX = 24 * 60
 
 app = typer.Typer(help="The consent service.", no_args_is_help=True)
 app.add_typer(consultations.app, name="consultations")
+app.command()(say.say)
 
 
 @app.command()
 def serve(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = CONSENT_PORT,
 ) -> None:
     """Serve links, consents, withdrawals and objections over HTTP until SIGTERM, then finish what is in hand."""
     import asyncio
@@ -83,7 +84,7 @@ def token(
 @app.command()
 def attention(
     *,
-    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Count what waits: reviews of overrides, answers, erasures, consents that end. Exits with 1 if any is late."""
     import httpx
@@ -121,7 +122,7 @@ def export(
         "export.jws"
     ),
     lang: Annotated[Language, typer.Option(help="Of the receipts within.")] = Language.FR,
-    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Write what a citizen said to signed files (GDPR Art. 20), with a token of the city's own issuer.
 

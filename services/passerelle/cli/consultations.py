@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from passerelle.cli.inbox import CONSENT_URL, known_department
+from passerelle.cli.inbox import known_department
+from passerelle.cli.options import ConsentUrl
 from passerelle.cli.printable import on_one_line, printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ TokenFile = Annotated[
     Path | None,
     typer.Option("--token-file", help="File of an officer's access token; without, the city's own issuer mints one."),
 ]
-ConsentUrl = Annotated[str, typer.Option("--consent-url", help="The consent service.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -37,7 +37,7 @@ def open_(
     *,
     department: Department = None,
     token_file: TokenFile = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Publish a consultation. It opens and closes on its days, and is never edited; the same again changes nothing."""
     from passerelle.consultations import read_asked
@@ -49,7 +49,7 @@ def open_(
 
 
 @app.command("list")
-def list_(*, consent_url: ConsentUrl = CONSENT_URL, as_json: AsJson = False) -> None:
+def list_(*, consent_url: ConsentUrl, as_json: AsJson = False) -> None:
     """List all consultations, the latest to open first."""
     with _anybody(consent_url) as consultations:
         found = list(consultations.every())
@@ -65,7 +65,7 @@ def list_(*, consent_url: ConsentUrl = CONSENT_URL, as_json: AsJson = False) -> 
 
 
 @app.command()
-def show(consultation: Id, *, consent_url: ConsentUrl = CONSENT_URL, as_json: AsJson = False) -> None:
+def show(consultation: Id, *, consent_url: ConsentUrl, as_json: AsJson = False) -> None:
     """Show a consultation: what is asked, where it stands and, once it is closed, how the voices fell."""
     with _anybody(consent_url) as consultations:
         said = consultations.one(consultation)
@@ -82,7 +82,7 @@ def arguments(
     *,
     department: Department = None,
     token_file: TokenFile = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
     as_json: AsJson = False,
 ) -> None:
     """List the citizens' arguments that an officer is still to read."""
@@ -103,7 +103,7 @@ def rule(
     *,
     department: Department = None,
     token_file: TokenFile = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Publish an argument, or say why not."""
     with _officer(department, token_file, consent_url) as consultations:
@@ -119,7 +119,7 @@ def answer(
     english: Annotated[str, typer.Option("--en", help="The answer, in English.")],
     department: Department = None,
     token_file: TokenFile = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Answer a consultation that is over: its result becomes a leaf of the ledger, and is not answered again."""
     from passerelle_schemas.catalogue import Text
@@ -136,7 +136,7 @@ def close(
     agreements: Annotated[
         Path | None, typer.Option(help="Folder of the agreements; otherwise the city's.", metavar="FOLDER")
     ] = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Write the version that was consulted about, with its result, among the agreements, to be signed and locked."""
     from passerelle.consultations import close as written

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from passerelle.cli.options import ConsentUrl
 from passerelle_schemas.topics import SUBJECT_ERASED
 
 if TYPE_CHECKING:
     from passerelle.receive.delivery import Delivery, Erased
-
-CONSENT_URL = "http://127.0.0.1:8470"
-"""Where `passerelle consent serve` listens unless told otherwise."""
 
 ERASURE_ID = re.compile("[0-9a-f]{32}")
 
@@ -46,7 +44,7 @@ def acknowledge(
     erasure: Annotated[str, typer.Argument(help="The erasure's id, as `read` shows it.", metavar="HEX")],
     *,
     department: Annotated[str, typer.Option("--department", "-d", help="Whose copies are gone.")],
-    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Say that this department has erased its copies of a subject, or keeps them for a ground of GDPR Art. 17(3)."""
     from passerelle.city.manifest import Manifest
@@ -70,7 +68,7 @@ def webhook(
     *,
     department: Annotated[str, typer.Option("--department", "-d", help="Whose inbox.")],
     url: Annotated[str, typer.Option(help="Where to: https://…, or http:// to this machine.")],
-    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
     once: Annotated[bool, typer.Option("--once", help="End when all that was delivered is handed on.")] = False,
 ) -> None:
     """Hand every delivery and notice of erasure to an HTTP receiver, as signed CloudEvents, until Ctrl-C.

@@ -15,8 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from passerelle.cli import outbox
+from passerelle.cli import one_event, outbox
 from passerelle.cli.inbox import hush_libraries, known_department
+from passerelle.cli.options import ConsentUrl
 
 if TYPE_CHECKING:
     from passerelle.config import Settings
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
     from passerelle.publish.subjects import Subjects
     from passerelle_schemas.catalogue import Catalogue, Contract
 
-CONSENT_URL = "http://127.0.0.1:8470"
-"""Where `passerelle consent serve` listens unless told otherwise."""
-
 HTTP_PORT = 8480
 
 app = typer.Typer(help="Publish a department's events, and link its citizens.", no_args_is_help=True)
 app.add_typer(outbox.app, name="outbox")
+app.command()(one_event.event)
 
 Department = Annotated[str, typer.Option("--department", "-d", help="Who publishes.")]
-ConsentUrl = Annotated[str, typer.Option("--consent-url", help="The identity register, for mappings by identity.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -48,7 +46,7 @@ def publish_csv(
     subjects: Annotated[Path | None, typer.Option(help="Pseudonyms to draw from, for open data.")] = None,
     publication: Annotated[str | None, typer.Option(help="Name it again to repeat the same event ids.")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Report of rejected rows [run/<file>.rejects.csv].")] = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
     as_json: AsJson = False,
 ) -> None:
     """Publish every row that can be read; name the others by row and column. Exit 1 when some did not go."""
@@ -90,7 +88,7 @@ def link(
     file: Annotated[Path, typer.Argument(help="CSV with the six columns of a pivot identity.", dir_okay=False)],
     *,
     department: Department,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Link the people of a file; print `row,pseudonym` for each. Exit 1 when some could not be linked."""
     from passerelle.config import settings

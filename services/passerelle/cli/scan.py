@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from passerelle.cli.inbox import CONSENT_URL
 from passerelle.cli.logs import AsJson, Log, Token, Vkey, open_log, read_text, verifier_of
+from passerelle.cli.options import ConsentUrl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ def subject_key(
         str | None, typer.Option(help="An auditor's: the reference of the mandate. It is logged.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where to write the key.", metavar="FILE")] = Path("subject.key"),
-    consent_url: Annotated[str, typer.Option("--consent-url", help="The consent service.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Fetch a subject's key from the consent service, for `scan`. An auditor's reading is an entry of the log."""
     import httpx

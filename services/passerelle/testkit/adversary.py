@@ -22,7 +22,7 @@ from passerelle.testkit.scenario import plain
 from passerelle_consent.policy.agreements import Agreement, Basis, SubjectClass
 from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.decide import Verdict
-from passerelle_consent.policy.standing import State
+from passerelle_consent.records.transitions import Action
 
 PEOPLE = ("anna", "ben", "chloe", "dario", "emma")
 GARBAGE = (None, b"", b"\0", b"\0\0\0\0\1", b"\x7f" * 40, b"\0\xff\xff\xff\xff" + b"a" * 20)
@@ -143,7 +143,7 @@ class Adversary:
                 city = self._city()
                 first, *others = rng.sample(sides := self._sides(flow.id), len(sides))
                 self._publish(city, self._event(first, "anna"))
-                city.say("anna", agreement.id, State.WITHDRAWN)
+                city.say("anna", agreement.id, Action.WITHDRAW)
                 for type_ in others:
                     self._publish(city, self._event(type_, "anna"))
                 for outcome in city.outcomes():
@@ -170,7 +170,7 @@ class Adversary:
         for who in PEOPLE:
             city.citizen(who)
             for agreement in self._consents:
-                city.say(who, agreement, State.GIVEN)
+                city.say(who, agreement, Action.GIVE)
         return city
 
     def _events(self, rng: random.Random) -> list[_Event]:

@@ -5,15 +5,15 @@ A test of agents and agreements together::
     city = MemoryCity(agents, bundle)
     city.citizen("anna")
     city.publish("civil-registry.address-changed.v1", "anna", moved_on="2026-10-02")
-    city.say("anna", "move-schools", State.GIVEN)
+    city.say("anna", "move-schools", Action.GIVE)
     assert [o.verdict for o in city.outcomes()] == ["permit", "deny"]
 
 The agents' rules, the gate's judge, the policy core and the standings are the city's own; only what carries records
 between them is not. What is left out of an event's value is taken from its contract's example.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -23,18 +23,13 @@ from passerelle.gate.policy import compile_policy
 from passerelle.gate.state import TaskState
 from passerelle.pseudonyms import Keyring
 from passerelle.testkit.bus import PARTITIONS, Bus
+from passerelle.testkit.citizens import Citizens
 from passerelle.testkit.outcomes import Outcome
-from passerelle_consent.policy.agreements import Agreement, Basis
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.policy.standing import Protection, Stance, Standing, State
-from passerelle_consent.policy.standings import CONSENTED
+from passerelle_consent.policy.standing import Protection, Standing
+from passerelle_consent.records.transitions import Action
 from passerelle_consent.wire import POLICY_KEY, DeadLetter, DecisionBatch, encode_standing
-from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import EXCHANGE, partition_of
-
-
-class NotSayable(Fault):
-    """A citizen cannot say this about that agreement, or a test speaks of what the city does not have."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,7 +58,7 @@ class MemoryCity:
         self.bus = Bus(app, seed=seed)
         self.dead_letters: list[DeadLetter] = []
         self._app = app
-        self._agreements = {a.id: a for a in sorted(bundle.agreements, key=lambda a: a.version)}
+        self._citizens = Citizens(bundle)
         recipients = frozenset(f.recipient for f in bundle.flows)
         self._keyring = Keyring({d: self.bus.key_of(d) for d in recipients})
         policy = compile_policy(bundle.pack(), recipients)
@@ -71,46 +66,32 @@ class MemoryCity:
         self._gates = [_Gate(state=TaskState(p, lambda _: policy)) for p in range(PARTITIONS)]
         for gate in self._gates:
             self._tell(gate, POLICY_KEY, bundle.pack())
-        self._people: dict[str, Standing] = {}
         self._decided: list[Outcome] = []
         self._seed = seed
         self.bus.move_clock(_all_in_force(bundle))
 
     # -- citizens -------------------------------------------------------------------------------------------------
 
-    def citizen(self, who: str, *, minor_until_ms: int | None = None, protection: Protection | None = None) -> None:
+    def citizen(
+        self,
+        who: str,
+        *,
+        minor_until_ms: int | None = None,
+        protection: Protection | None = None,
+        guardians: Sequence[str] = (),
+    ) -> None:
         """Make somebody known to the bus; whoever is not is denied as an unknown subject."""
-        self._stand(who, Standing(linked=True, minor_until_ms=minor_until_ms, protection=protection))
+        met = self._citizens.meet(who, minor_until_ms=minor_until_ms, protection=protection, guardians=guardians)
+        self._stand(who, met)
 
-    def say(self, who: str, agreement: str, state: State) -> None:
-        """Change a stance, on the agreement's notice in force and for as long as it lasts. Raises `NotSayable`."""
-        before = self._people.get(who)
-        if before is None:
-            raise NotSayable(f"nobody is called {who}", hint="name them among the people of the scenario")
-        terms = self._terms(agreement, state)
-        until_ms = terms.consent.until_ms(self.bus.now_ms) if terms.consent and state in CONSENTED else None
-        stance = Stance(
-            agreement=agreement, state=state, notice=terms.notice.version, at_ms=self.bus.now_ms, until_ms=until_ms
-        )
-        self._stand(who, replace(before, stances={**before.stances, agreement: stance}))
-
-    def _terms(self, agreement: str, state: State) -> Agreement:
-        terms = self._agreements.get(agreement)
-        if terms is None:
-            raise NotSayable(f"no agreement {agreement}", hint="passerelle policy show")
-        objecting = state in (State.OBJECTED, State.RESUMED)
-        if objecting and not terms.basis.can_be_objected:
-            raise NotSayable(f"nobody can object to {agreement}: its basis is {terms.basis}")
-        if not objecting and terms.basis is not Basis.CONSENT:
-            raise NotSayable(f"{agreement} does not rest on consent: its basis is {terms.basis}")
-        return terms
+    def say(self, who: str, agreement: str, action: Action, *, by: str | None = None) -> None:
+        """Change a stance, on the notice in force and for as long as it lasts; ``by`` a guardian. Raises `NotSaid`."""
+        self._stand(who, self._citizens.say(who, agreement, action, self.bus.now_ms, by=by))
 
     def _stand(self, who: str, standing: Standing) -> None:
         """As the relay does: before anything else is decided about them."""
         ref = self.bus.ref(who)
-        known = self._people.get(who)
-        self._people[who] = replace(standing, revision=known.revision + 1 if known else 0)
-        self._tell(self._gates[partition_of(ref, PARTITIONS)], ref, encode_standing(self._people[who]))
+        self._tell(self._gates[partition_of(ref, PARTITIONS)], ref, encode_standing(standing))
 
     @staticmethod
     def _tell(gate: _Gate, key: bytes, value: bytes) -> None:

@@ -18,17 +18,18 @@ import httpx
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from passerelle.agents.declared import AgentsPlan
-from passerelle.city.apply import City
 from passerelle.city.broker import TEST_SETTINGS, Broker
-from passerelle.city.components import Component, Supervisor
 from passerelle.city.manifest import Manifest
-from passerelle.city.node import HOST, free_port
+from passerelle.city.running import running
 from passerelle.config import Home
 from passerelle.issuer import Bearing, LocalIssuer
 from passerelle.pseudonyms import REF_BYTES, PivotIdentity, subject_ref
 from passerelle.publish.producer import DepartmentProducer
+from passerelle.saying import in_effect, notice_shown, say
+from passerelle.testkit.citizens import relation_of
 from passerelle.testkit.outcomes import Outcome
-from passerelle_consent.policy.standing import Protection, State
+from passerelle_consent.policy.standing import Protection
+from passerelle_consent.records.transitions import Action
 from passerelle_consent.wire import DecisionBatch, decode_decisions
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import DECISIONS, EXCHANGE, inbox
@@ -39,7 +40,9 @@ POLL_S = 0.1
 BATCH = 1_000
 MAJORITY = 18
 GATE = "gate"
-WORDS = {State.GIVEN: "give", State.REFUSED: "refuse", State.WITHDRAWN: "withdraw", State.OBJECTED: "object"}
+EVIDENCE = "ESSAI-2000/1"
+OFFICE_SINCE = "2000-01-01T00:00:00Z"
+"""Of a scenario's guardians."""
 
 Say = Callable[[str], None]
 
@@ -53,24 +56,14 @@ def real_city(manifest: Manifest, module: str, plan: AgentsPlan, progress: Say) 
     """Bring a city up in a temporary folder, and down again however the block ends. Raises `Fault`."""
     with tempfile.TemporaryDirectory(prefix="passerelle-scenario-") as folder:
         home = Home(root=Path(folder))
-        broker = Broker.up(home, manifest.path.parent / "kafka", extra=TEST_SETTINGS, progress=progress)
-        try:
-            City(manifest=manifest, home=home, admin=broker.access()).apply()
-            port = free_port()
-            with Supervisor(home=home, environ={"PASSERELLE_MANIFEST": str(manifest.path)}) as supervisor:
-                progress("starting the consent service, a gate worker and the agents")
-                supervisor.start(
-                    Component(name="consent", arguments=("consent", "serve", "--port", str(port))),
-                    Component(name="gate-1", arguments=("gate", "run", "--worker", "gate-1")),
-                    Component(name="agents", arguments=("agents", "run", module)),
-                )
-                city = RealCity(manifest, home, broker, f"http://{HOST}:{port}", plan)
-                try:
-                    yield city
-                finally:
-                    city.close()
-        finally:
-            broker.down()
+        with running(
+            manifest, home, ledger=False, agents=[module], broker_settings=TEST_SETTINGS, progress=progress
+        ) as up:
+            city = RealCity(manifest, home, up.broker, up.consent_url, plan)
+            try:
+                yield city
+            finally:
+                city.close()
 
 
 class RealCity:
@@ -101,40 +94,47 @@ class RealCity:
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def citizen(self, who: str, *, minor_until_ms: int | None, protection: Protection | None) -> None:
-        """Link somebody. Raises `RealFault`."""
-        if protection is not None:
-            raise RealFault(f"{who} is protected: a scenario says so in memory only")
+    def citizen(
+        self, who: str, *, minor_until_ms: int | None, protection: Protection | None, guardians: Sequence[str]
+    ) -> None:
+        """Link somebody, and record their guardians. Raises `RealFault`."""
+        if protection is not None and not guardians:
+            raise RealFault(f"{who} is protected by nobody", hint="name guardians: a protection follows from them")
         identity = _identity(who, minor_until_ms)
         for department in self._manifest.department_ids:
             auth = self._issuer.bearer(Bearing(scopes=["department"], department=department))
             body = {"identities": [identity.model_dump(mode="json")]}
             self._asked(self._http.post("/v1/links", json=body, auth=auth))
         self._names[subject_ref(self._city_key, identity)] = who
+        for guardian in guardians:
+            self._appoint(who, guardian, protection)
 
-    def say(self, who: str, agreement: str, state: State) -> None:
-        """Return when it is in force. Raises `RealFault`."""
-        pseudonym = self._keyring.pseudonym(self._portal, self._ref(who))
-        bearing = Bearing(scopes=["citizen", "guardian"], department=self._portal, pseudonym=pseudonym)
-        auth = self._issuer.bearer(bearing)
-        versions = [a for a in self._bundle.agreements if a.id == agreement]
-        body = {"notice": max(versions, key=lambda a: a.version).notice.version} if versions else {}
-        asked = body if state is State.GIVEN else {}
-        answer = self._http.post(
-            f"/v1/subjects/{pseudonym.hex()}/agreements/{agreement}/{WORDS[state]}", json=asked, auth=auth
-        )
+    def _appoint(self, who: str, guardian: str, protection: Protection | None) -> None:
+        registrar = next(iter(sorted(self._manifest.registrars)), None)
+        if registrar is None:
+            raise RealFault(f"nobody records {who}'s guardians", hint="registrars: [<a department>] in the manifest")
+        auth = self._issuer.bearer(Bearing(scopes=["officer"], department=registrar))
+        ward, own = (self._keyring.pseudonym(registrar, self._ref(name)) for name in (who, guardian))
+        body = {
+            "guardian": own.hex(),
+            "relation": relation_of(protection).value,
+            "evidence": EVIDENCE,
+            "valid_from": OFFICE_SINCE,
+        }
+        answer = self._http.post(f"/v1/subjects/{ward.hex()}/guardians", json=body, auth=auth)
         self._asked(answer)
-        self._await_acknowledged(answer, auth)
+        if not in_effect(self._http, answer, auth):
+            raise RealFault(f"a guardian is not in office after {WAIT_S_MAX:.0f} s")
 
-    def _await_acknowledged(self, answer: httpx.Response, auth: httpx.Auth) -> None:
-        where, end = answer.headers.get("Location"), time.monotonic() + WAIT_S_MAX
-        while where is not None and answer.status_code == httpx.codes.ACCEPTED:
-            if time.monotonic() > end:
-                raise RealFault(f"what was said is not in force after {WAIT_S_MAX:.0f} s")
-            time.sleep(POLL_S)
-            status = self._http.get(where, auth=auth)
-            if status.status_code == httpx.codes.OK and status.json().get("acknowledged_at"):
-                return
+    def say(self, who: str, agreement: str, action: Action, *, by: str | None) -> None:
+        """Return when it is in force. Raises `NotSaid`, `RealFault`."""
+        whose, speaker = (self._keyring.pseudonym(self._portal, self._ref(name)) for name in (who, by or who))
+        scope = "citizen" if by is None else "guardian"
+        auth = self._issuer.bearer(Bearing(scopes=[scope], department=self._portal, pseudonym=speaker))
+        notice = None if action.takes_away else notice_shown(self._bundle, agreement, int(time.time() * 1000))
+        said = say(self._http, whose, agreement, action, notice=notice, auth=auth)
+        if not said.in_effect:
+            raise RealFault(f"what was said is not in force after {WAIT_S_MAX:.0f} s")
 
     def publish(self, event: str, who: str, **value: Any) -> None:
         """Return when all replicas have it. Raises `Fault`."""

@@ -24,15 +24,21 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from passerelle.saying import NotSaid
 from passerelle.testkit.outcomes import Outcome
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.policy.standing import Protection, State
+from passerelle_consent.policy.standing import Protection
+from passerelle_consent.records.transitions import Action
 from passerelle_schemas.documents import Document
 from passerelle_schemas.faults import Fault
 
 STEPS_MAX = 1_000
 PEOPLE_MAX = 1_000
+GUARDIANS_MAX = 4
 """A scenario is read by people; a load is another matter."""
+
+SAYABLE = (Action.GIVE, Action.REFUSE, Action.DEFER, Action.WITHDRAW, Action.OBJECT)
+"""By a citizen, in a step of that name."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
@@ -47,6 +53,14 @@ class Someone(_Part):
     minor_until: AwareDatetime | None = None
     """Of a minor: the 18th birthday."""
     protection: Protection | None = None
+    guardians: tuple[Name, ...] = Field(default=(), max_length=GUARDIANS_MAX)
+    """Others among the people: a minor's parents, a protected adult's curators or tutors."""
+
+    @model_validator(mode="after")
+    def _somebody_needs_them(self) -> "Someone":
+        if self.guardians and self.minor_until is None and self.protection is None:
+            raise ValueError("only minors and protected adults have guardians")
+        return self
 
     @property
     def minor_until_ms(self) -> int | None:
@@ -67,6 +81,10 @@ class Say(_Part):
 
     who: Name
     agreement: str
+    by: Name | None = None
+    """The guardian who says it for them."""
+    refused: str | None = None
+    """It must be refused: the problem's name, as the consent service answers it (`cannot-speak`, …)."""
 
 
 class Expected(_Part):
@@ -97,6 +115,7 @@ class Step(_Part):
     publish: Publish | None = None
     give: Say | None = None
     refuse: Say | None = None
+    defer: Say | None = None
     withdraw: Say | None = None
     object: Say | None = None
     clock: AwareDatetime | None = None
@@ -110,15 +129,10 @@ class Step(_Part):
         return self
 
     @property
-    def said(self) -> tuple[Say, State] | None:
+    def said(self) -> tuple[Say, Action] | None:
         """What a citizen says in this step."""
-        words = (
-            (self.give, State.GIVEN),
-            (self.refuse, State.REFUSED),
-            (self.withdraw, State.WITHDRAWN),
-            (self.object, State.OBJECTED),
-        )
-        return next(((say, state) for say, state in words if say is not None), None)
+        said = ((getattr(self, action.value), action) for action in SAYABLE)
+        return next(((say, action) for say, action in said if say is not None), None)
 
 
 class Scenario(_Part):
@@ -133,9 +147,19 @@ class Scenario(_Part):
         for step in self.steps:
             said = step.said
             asked = [e.who for e in step.expect or ()] + ([said[0].who] if said else [])
+            if said and said[0].by is not None and said[0].by not in self.people:
+                raise ValueError(f"nobody is called {said[0].by}")
             for who in asked:
                 if who not in self.people and not self._published(who):
                     raise ValueError(f"nobody is called {who}")
+        return self
+
+    @model_validator(mode="after")
+    def _guardians_are_known(self) -> "Scenario":
+        for who, someone in self.people.items():
+            for guardian in someone.guardians:
+                if guardian not in self.people or guardian == who:
+                    raise ValueError(f"{guardian} cannot be {who}'s guardian: name another of the people")
         return self
 
     def _published(self, who: str) -> bool:
@@ -146,11 +170,13 @@ class Scenario(_Part):
 class Stage(Protocol):
     """Where a scenario is played."""
 
-    def citizen(self, who: str, *, minor_until_ms: int | None, protection: Protection | None) -> None:
-        """Make somebody known."""
+    def citizen(
+        self, who: str, *, minor_until_ms: int | None, protection: Protection | None, guardians: Sequence[str]
+    ) -> None:
+        """Make somebody known, after their guardians."""
 
-    def say(self, who: str, agreement: str, state: State) -> None:
-        """Return when it is in force."""
+    def say(self, who: str, agreement: str, action: Action, *, by: str | None) -> None:
+        """Return when it is in force. Raises `NotSaid` when the consent service refuses, or would."""
 
     def publish(self, event: str, who: str, **value: Any) -> None:
         """Return when it is accepted."""
@@ -181,13 +207,20 @@ def read_scenario(path: Path) -> tuple[Document, Scenario]:
 
 def play(document: Document, scenario: Scenario, stage: Stage) -> Iterator[Finding]:
     """Play it to its end. Raises `Fault`, with file and line, for a step that cannot be done."""
-    for who, someone in scenario.people.items():
-        stage.citizen(who, minor_until_ms=someone.minor_until_ms, protection=someone.protection)
+    for who, someone in sorted(scenario.people.items(), key=lambda one: bool(one[1].guardians)):
+        stage.citizen(
+            who,
+            minor_until_ms=someone.minor_until_ms,
+            protection=someone.protection,
+            guardians=someone.guardians,
+        )
     for number, step in enumerate(scenario.steps):
         try:
-            _do(step, stage)
+            what = _do(step, stage)
         except Fault as fault:
             raise Fault(document.problem(("steps", number), str(fault)), hint=fault.hint) from None
+        if what is not None:
+            yield Finding(where=f"{document.path}:{document.line(('steps', number))}", what=what)
         if step.expect is not None:
             outcomes = stage.outcomes(len(step.expect))
             for at, what in _compared(step.expect, outcomes):
@@ -195,14 +228,25 @@ def play(document: Document, scenario: Scenario, stage: Stage) -> Iterator[Findi
                 yield Finding(where=f"{document.path}:{line}", what=what)
 
 
-def _do(step: Step, stage: Stage) -> None:
+def _do(step: Step, stage: Stage) -> str | None:
+    """Do it; tell what went otherwise than expected."""
     if step.publish is not None:
         stage.publish(step.publish.event, step.publish.who, **step.publish.value)
     elif step.clock is not None:
         stage.move_clock(step.clock.astimezone(UTC).isoformat())
     elif step.said is not None:
-        say, state = step.said
-        stage.say(say.who, say.agreement, state)
+        return _said(*step.said, stage)
+    return None
+
+
+def _said(say: Say, action: Action, stage: Stage) -> str | None:
+    try:
+        stage.say(say.who, say.agreement, action, by=say.by)
+    except NotSaid as no:
+        if say.refused is None:
+            raise
+        return None if no.problem == say.refused else f"it was refused as {no.problem}, not as {say.refused}"
+    return None if say.refused is None else f"{action} was taken, not refused as {say.refused}"
 
 
 def _compared(expected: Sequence[Expected], outcomes: Sequence[Outcome]) -> Iterator[tuple[tuple[int, ...], str]]:

@@ -85,9 +85,9 @@ def test_time_passes(tmp_path):
 @pytest.mark.parametrize(
     ("step", "what"),
     [
-        ("  - give: {who: anna, agreement: no-such}", "no agreement no-such"),
-        ("  - give: {who: anna, agreement: move-tax}", "move-tax does not rest on consent"),
-        ("  - object: {who: anna, agreement: move-tax}", "nobody can object to move-tax"),
+        ("  - give: {who: anna, agreement: no-such}", "no-such give: There is no such agreement"),
+        ("  - give: {who: anna, agreement: move-tax}", "basis does not know this action .6-1-"),
+        ("  - object: {who: anna, agreement: move-tax}", "basis does not know this action .6-1-c"),
         ("  - publish: {who: anna, event: tax.no-such.v1}", "no contract"),
         ("  - publish: {who: anna, event: civil-registry.address-changed.v1, value: {moved_on: never}}", "moved_on"),
     ],
@@ -95,6 +95,53 @@ def test_time_passes(tmp_path):
 def test_a_step_that_cannot_be_done_is_named_with_its_line(tmp_path, step, what):
     with pytest.raises(Fault, match=rf"scenario\.yaml:4: .*{what}"):
         played(tmp_path, step)
+
+
+MINOR = "{anna: {}, ben: {}, lou: {minor_until: 2040-06-01T00:00:00Z, guardians: [anna]}}"
+OF_16 = "{anna: {}, lou: {minor_until: 2028-06-01T00:00:00Z, guardians: [anna]}}"
+UNDER_TUTORSHIP = "{anna: {}, lou: {protection: representation, guardians: [anna]}}"
+
+
+@pytest.mark.parametrize(
+    ("people", "said", "refused"),
+    [
+        (MINOR, "give: {who: lou, agreement: move-schools", "cannot-speak"),
+        (MINOR, "give: {who: lou, agreement: move-schools, by: anna", None),
+        (MINOR, "give: {who: lou, agreement: move-schools, by: ben", "not-guardian"),
+        (OF_16, "give: {who: lou, agreement: move-schools", None),
+        (OF_16, "give: {who: lou, agreement: move-schools, by: anna", "cannot-speak"),
+        (UNDER_TUTORSHIP, "give: {who: lou, agreement: move-schools", "cannot-speak"),
+        (MINOR, "give: {who: anna, agreement: birth-nursery", "cannot-speak"),
+        (MINOR, "withdraw: {who: anna, agreement: move-schools", "illegal-transition"),
+        (MINOR, "defer: {who: anna, agreement: move-schools", "illegal-transition"),
+        (MINOR, "object: {who: anna, agreement: move-schools", "wrong-basis"),
+    ],
+)
+def test_nobody_says_what_the_consent_service_would_refuse(tmp_path, people, said, refused):
+    """Neither is a refusal that was expected and did not come passed over, nor the other way round."""
+    expected = f", refused: {refused}" if refused else ""
+    assert played(tmp_path, f"  - {said}{expected}}}", people=people) == []
+    if refused:
+        with pytest.raises(Fault, match=r"scenario\.yaml:4"):
+            played(tmp_path, f"  - {said}}}", people=people)
+        other = played(tmp_path, f"  - {said}, refused: stale-notice}}", people=people)
+        assert other == [("4", f"it was refused as {refused}, not as stale-notice")]
+    else:
+        ((_, what),) = played(tmp_path, f"  - {said}, refused: cannot-speak}}", people=people)
+        assert what == "give was taken, not refused as cannot-speak"
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        "{anna: {guardians: [ben]}, ben: {}}",
+        "{lou: {minor_until: 2040-06-01T00:00:00Z, guardians: [nobody]}}",
+        "{lou: {minor_until: 2040-06-01T00:00:00Z, guardians: [lou]}}",
+    ],
+)
+def test_guardians_are_people_of_the_scenario_and_of_those_who_have_some(tmp_path, people):
+    with pytest.raises(DocumentFault, match=r"scenario\.yaml:"):
+        played(tmp_path, MOVED, people=people)
 
 
 @pytest.mark.parametrize(
