@@ -64,7 +64,8 @@ class Lock:
         if entry is not None and entry.sha256 != digest(contract.schema):
             later = f"{contract.event}.v{contract.version + 1}.avsc"
             said = f"{contract.type} was published, and edited since: a change is a new {later}"
-            yield document.problem((), f"{said} (if no record was ever written of it, take it out of {LOCK} first)")
+            draft = f"if no record was ever written of it: passerelle contracts relock {contract.type}"
+            yield document.problem((), f"{said} ({draft})")
 
     def problems(self, present: Collection[str]) -> Iterator[str]:
         """Say which entries have no contract any more, and which ids were given twice."""
@@ -82,6 +83,11 @@ class Lock:
         if new:
             self.path.write_text(self.text_with(new), encoding="utf-8")
         return list(new)
+
+    def renew(self, contract: Contract) -> None:
+        """Write another shape for a published contract, under its id: nobody may ever have written the first one."""
+        entry = Entry(id=self.entries[contract.type].id, sha256=digest(contract.schema))
+        self.path.write_text(self.text_with({contract.type: entry}), encoding="utf-8")
 
     def text_with(self, new: Mapping[str, Entry]) -> str:
         """The lock file as it would be with new entries."""

@@ -68,6 +68,19 @@ def _answers(client: "AdminClient") -> bool:
     return True
 
 
+def ends(access: "KafkaAccess", topic: str) -> list[int]:
+    """The end of each partition of a topic; none where there is no such topic. Raises `Fault`."""
+    from confluent_kafka import TopicPartition
+
+    client = connect(access)
+    found = client.list_topics(timeout=ANSWER_SECONDS_MAX).topics.get(topic)
+    if found is None or found.error is not None:
+        return []
+    latest = api().OffsetSpec.latest()
+    asked = client.list_offsets({TopicPartition(topic, partition): latest for partition in found.partitions})
+    return [int(answer(future, f"asking for the end of {topic}").offset) for future in asked.values()]
+
+
 def api() -> Any:
     """The module ``confluent_kafka.admin``: heavy to import, and its re-exports are not declared to type checkers."""
     return import_module("confluent_kafka.admin")

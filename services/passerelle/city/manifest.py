@@ -12,6 +12,7 @@ from passerelle.keys import key_bytes
 from passerelle.pseudonyms import CITY_KEY_BYTES, DEPARTMENT_KEY_BYTES, Keyring
 from passerelle_schemas.catalogue import Text
 from passerelle_schemas.documents import Document, DocumentFault
+from passerelle_schemas.faults import Fault
 
 if TYPE_CHECKING:
     from passerelle.config import Home
@@ -180,6 +181,9 @@ class Manifest:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a manifest. Raises `DocumentFault` with file and line of every problem."""
+        if not path.exists():
+            hint = "cd into a city's folder, or make a city: passerelle init <name>"
+            raise Fault("there is no city here", where=str(path), hint=hint)
         document = Document(path)
         file = document.parse(_File)
         problems = list(_problems(document, file))

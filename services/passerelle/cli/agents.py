@@ -1,6 +1,7 @@
 """`passerelle agents`: run and list the agents of an app."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,10 +85,13 @@ def play_(
     failed = 0
     for document, scenario in read:
         with _stage(manifest, module, real=real) as stage:
+            begun = time.monotonic()
             findings = list(play(document, scenario, stage))
+            took_ms = (time.monotonic() - begun) * 1000
         failed += bool(findings)
         typer.echo(
-            f"{'not so' if findings else 'as expected'}: {scenario.scenario} ({document.path})", err=bool(findings)
+            f"{'not so' if findings else 'as expected'}: {scenario.scenario} ({document.path}, {took_ms:.0f} ms)",
+            err=bool(findings),
         )
         for finding in findings:
             typer.echo(f"  {finding.where}: {finding.what}", err=True)

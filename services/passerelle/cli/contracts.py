@@ -87,6 +87,36 @@ def _print_json(files: "ContractFiles", found: "list[Finding]", locked: list[str
 
 
 @app.command()
+def relock(
+    event: Annotated[str, typer.Argument(help="Which contract: <department>.<event>.v<n>.", metavar="EVENT")],
+) -> None:
+    """Lock an edited contract anew, under its id, while no record of it was ever written. Exit code 1: some were.
+
+    It asks this city's own broker. Of a city in production nobody can tell: there a change is a new version.
+    """
+    from passerelle.city.manifest import Manifest
+    from passerelle.city.written import ever_written
+    from passerelle_schemas.catalogue import UnknownContract
+    from passerelle_schemas.contract_files import ContractFiles
+    from passerelle_schemas.documents import DocumentFault
+    from passerelle_schemas.faults import Fault
+
+    here = settings()
+    files = ContractFiles.read(Manifest.load(here.manifest_path).contracts)
+    contract = next((contract for _, contract in files.contracts if contract.type == event), None)
+    if contract is None and files.problems:
+        raise DocumentFault(files.problems)
+    if contract is None or event not in files.lock.entries:
+        raise UnknownContract(f"no contract {event} is locked", hint="passerelle contracts check --lock")
+    if ever_written(here, contract):
+        refused = Fault(f"{event}: records of it were written", hint=f"make a v{contract.version + 1} of it")
+        refused.exit_code = 1
+        raise refused
+    files.lock.renew(contract)
+    typer.echo(f"locked anew: {event}")
+
+
+@app.command()
 def serve(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -55,16 +55,28 @@ def department(
 
 
 def rule(
-    event: Annotated[str, typer.Argument(help="What a department publishes: <department>.<event>.v<n>.")],
+    events: Annotated[
+        list[str], typer.Argument(help="What departments publish: <department>.<event>.v<n>.", metavar="EVENT…")
+    ],
     *,
     to: Annotated[str, typer.Option(help="The department that is to receive it.", metavar="DEPARTMENT")],
+    join: Annotated[
+        str | None, typer.Option(help="Bring several events together, as a new one of this name.", metavar="NAME")
+    ] = None,
 ) -> None:
-    """Make a rule: an event to a department, with its agreement (on consent), flow and scenario."""
+    """Make a rule with its agreements (on consent), flow and scenario: a route of one event, or a join of several."""
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
+    from passerelle.scaffold.join import new_join
     from passerelle.scaffold.rule import new_rule
 
-    written = new_rule(Manifest.load(settings().manifest_path), event=event, to=to)
+    if join is None and len(events) > 1:
+        raise typer.BadParameter("several events are a join: name what comes of them, --join NAME")
+    manifest = Manifest.load(settings().manifest_path)
+    if join is None:
+        written = new_rule(manifest, event=events[0], to=to)
+    else:
+        written = new_join(manifest, _slug(join), events=events, to=to)
     _show(written, then="passerelle city lint --lock && passerelle agents test scenarios/*.yaml")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from passerelle.city.manifest import Manifest
 from passerelle.scaffold.department import new_department
-from passerelle.scaffold.files import template, write
+from passerelle.scaffold.files import template, undo, write
 from passerelle.scaffold.rule import new_rule
 from passerelle_schemas.faults import Fault
 
@@ -20,9 +20,8 @@ def new_city(folder: Path, ident: str, *, fr: str, en: str) -> list[Path]:
         written += new_department(manifest, DESK, fr="Accueil des usagers", en="Citizen desk", event=EVENT)
         manifest = Manifest.load(folder / "city.yaml")
         written += new_rule(manifest, event=f"{DESK}.{EVENT}.v1", to=WORKS)
-    except Fault:
-        for path in written:
-            path.unlink(missing_ok=True)
+    except BaseException:  # Ctrl-C as well
+        undo(written)
         raise
     return written
 

@@ -1,8 +1,7 @@
 """Files that are written together: all of them or none, and nothing that is there already is lost."""
 
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -26,23 +25,40 @@ def write(new: Mapping[Path, str], changed: Mapping[Path, str] | None = None) ->
     taken = [path for path in new if path.exists()]
     if taken:
         raise Taken("is there already, and stays as it is", where=str(taken[0]), hint="choose another name")
+    before = {path: path.read_bytes() for path in changed or {}}
     written: list[Path] = []
     try:
         for path, text in {**new, **(changed or {})}.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, text)
             written.append(path)
-    except OSError as exc:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, text.encode())
+    except BaseException as exc:  # Ctrl-C as well
         for path in written:
-            if path in new:
-                path.unlink(missing_ok=True)
-        raise Fault(f"cannot be written: {exc.strerror}", where=str(exc.filename)) from None
+            if path in before:
+                _replace(path, before[path])
+        undo(path for path in written if path in new)
+        if isinstance(exc, OSError):
+            raise Fault(f"cannot be written: {exc.strerror}", where=str(exc.filename)) from None
+        raise
     return written
 
 
-def _replace(path: Path, text: str) -> None:
+def undo(new: Iterable[Path]) -> None:
+    """Take new files away again, with the folders that are then empty."""
+    for path in new:
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            try:
+                folder.rmdir()
+            except OSError:  # something else is in it, or it was never made
+                break
+
+
+def _replace(path: Path, content: bytes) -> None:
     """Whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    os.replace(file.name, path)  # noqa: PTH105 - atomic, as its documentation says
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

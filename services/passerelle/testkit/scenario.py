@@ -11,8 +11,8 @@
       - give: {who: anna, agreement: move-schools}
 
 `expect` names everything that was decided since the last one, in any order: what is missing and what is too much are
-both findings. A value that is left out is the example of the contract; a delivered value names the fields that matter.
-The same file is played in memory and on a real city.
+both findings. With `flows: [move.schools]` it speaks of these alone. A value that is left out is the example of the
+contract; a delivered value names the fields that matter. The same file is played in memory and on a real city.
 """
 
 import json
@@ -140,6 +140,8 @@ class Scenario(_Part):
 
     scenario: str = Field(min_length=1, max_length=200)
     people: dict[Name, Someone] = Field(max_length=PEOPLE_MAX)
+    flows: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Of which flows it speaks, whatever else the city makes of its events; otherwise of all."""
     steps: list[Step] = Field(min_length=1, max_length=STEPS_MAX)
 
     @model_validator(mode="after")
@@ -222,7 +224,8 @@ def play(document: Document, scenario: Scenario, stage: Stage) -> Iterator[Findi
         if what is not None:
             yield Finding(where=f"{document.path}:{document.line(('steps', number))}", what=what)
         if step.expect is not None:
-            outcomes = stage.outcomes(len(step.expect))
+            about = scenario.flows
+            outcomes = [o for o in stage.outcomes(len(step.expect)) if about is None or o.flow in about]
             for at, what in _compared(step.expect, outcomes):
                 line = document.line(("steps", number, "expect", *at))
                 yield Finding(where=f"{document.path}:{line}", what=what)
