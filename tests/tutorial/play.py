@@ -65,9 +65,9 @@ class Shell:
             try:
                 line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                raise Different(f"is still running after {COMMAND_S_MAX:.0f} s") from None
+                raise Different(f"it is still running after {COMMAND_S_MAX:.0f} s") from None
             if line is None:
-                raise Different("ended the shell")
+                raise Different("it ended the shell")
             if line.startswith(mark):
                 return lines[:-1] if lines and not lines[-1] else lines, int(line.removeprefix(mark))
             lines.append(line)
@@ -103,7 +103,10 @@ def play(shell: Shell, page: Path, *, fresh: bool) -> int:
                 raise Different(f"{page}:{step.line}: {step.path} cannot be written")
             continue
         begun = time.monotonic()
-        wrong = _wrong(shell, step)
+        try:
+            wrong = _wrong(shell, step)
+        except Different as stuck:
+            wrong = str(stuck)
         if wrong is not None:
             raise Different(f"{page}:{step.line}: $ {step.text}\n    {wrong}")
         print(f"{time.monotonic() - begun:6.1f} s  $ {step.text}", flush=True)

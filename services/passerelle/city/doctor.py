@@ -144,10 +144,8 @@ def _clock(home: Home) -> Found:
         how = f"what this city stored is {ahead:.0f} s newer than now: the clock was set back"
         return Found(what="Clock", well=False, how=how, hint="timedatectl set-ntp true")
     synchronized = _synchronized()
-    how = {True: "kept by NTP", False: "right as far as one can see; not kept by NTP"}.get(bool(synchronized), "")
-    return Found(
-        what="Clock", well=True if synchronized is not False else None, how=how, hint="timedatectl set-ntp true"
-    )
+    how = {True: "kept by NTP", False: "not kept by NTP", None: "not behind what is stored"}[synchronized]
+    return Found(what="Clock", well=None if synchronized is False else True, how=how, hint="timedatectl set-ntp true")
 
 
 def _synchronized() -> bool | None:

@@ -4,16 +4,18 @@ from pathlib import Path
 
 from passerelle.city.manifest import Manifest
 from passerelle.scaffold.department import new_department
-from passerelle.scaffold.files import template, undo, write
+from passerelle.scaffold.files import missing_folders, template, undo, write
 from passerelle.scaffold.rule import new_rule
 from passerelle_schemas.faults import Fault
 
 KAFKA_FILES = ("pom.xml", "server.properties", "log4j2.xml")
 DESK, WORKS, EVENT = "citizen-desk", "roads", "request-filed"
+FOLDERS = (f"contracts/{DESK}", f"agreements/{DESK}", "flows", "scenarios", "kafka")
 
 
 def new_city(folder: Path, ident: str, *, fr: str, en: str) -> list[Path]:
     """Write a city into ``folder``. Raises `Fault`; then nothing of it stays."""
+    folders = missing_folders(folder / name / "any" for name in FOLDERS)
     written = write(_files(folder, ident, fr=fr, en=en))
     try:
         manifest = Manifest.load(folder / "city.yaml")
@@ -21,7 +23,7 @@ def new_city(folder: Path, ident: str, *, fr: str, en: str) -> list[Path]:
         manifest = Manifest.load(folder / "city.yaml")
         written += new_rule(manifest, event=f"{DESK}.{EVENT}.v1", to=WORKS)
     except BaseException:  # Ctrl-C as well
-        undo(written)
+        undo(written, folders)
         raise
     return written
 

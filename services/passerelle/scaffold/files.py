@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -26,6 +27,7 @@ def write(new: Mapping[Path, str], changed: Mapping[Path, str] | None = None) ->
     if taken:
         raise Taken("is there already, and stays as it is", where=str(taken[0]), hint="choose another name")
     before = {path: path.read_bytes() for path in changed or {}}
+    folders = missing_folders(new)
     written: list[Path] = []
     try:
         for path, text in {**new, **(changed or {})}.items():
@@ -36,22 +38,26 @@ def write(new: Mapping[Path, str], changed: Mapping[Path, str] | None = None) ->
         for path in written:
             if path in before:
                 _replace(path, before[path])
-        undo(path for path in written if path in new)
+        undo((path for path in written if path in new), folders)
         if isinstance(exc, OSError):
             raise Fault(f"cannot be written: {exc.strerror}", where=str(exc.filename)) from None
         raise
     return written
 
 
-def undo(new: Iterable[Path]) -> None:
-    """Take new files away again, with the folders that are then empty."""
+def missing_folders(paths: Iterable[Path]) -> list[Path]:
+    """The folders that writing these would make, the deepest first."""
+    missing = {folder for path in paths for folder in path.parents if not folder.exists()}
+    return sorted(missing, key=lambda folder: len(folder.parts), reverse=True)
+
+
+def undo(new: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Take new files away again, with those of the folders that are then empty."""
     for path in new:
         path.unlink(missing_ok=True)
-        for folder in path.parents:
-            try:
-                folder.rmdir()
-            except OSError:  # something else is in it, or it was never made
-                break
+    for folder in folders:
+        with suppress(OSError):  # it was never made, or something else is in it
+            folder.rmdir()
 
 
 def _replace(path: Path, content: bytes) -> None:

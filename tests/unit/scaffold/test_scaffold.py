@@ -6,6 +6,10 @@ import sys
 
 import pytest
 
+from passerelle.scaffold import files
+from passerelle.scaffold.city import new_city
+from passerelle_schemas.faults import Fault
+
 PASSERELLE = (sys.executable, "-m", "passerelle.cli")
 
 
@@ -45,6 +49,74 @@ def test_a_new_city_passes_its_tests_and_so_does_what_is_added(city):
 
 
 @pytest.mark.slow
+def test_a_new_join_passes_its_tests_beside_a_route_of_the_same_event(city):
+    done(city, "department", "new", "parks", "--event", "request-filed")
+    both = ("citizen-desk.request-filed.v1", "parks.request-filed.v1")
+    done(city, "agents", "new", *both, "--to", "roads", "--join", "request-and-tree")
+    done(city, "agents", "new", "parks.request-filed.v1", "--to", "citizen-desk")
+    assert "3 departments, 3 contracts, 3 flows, 4 agreements: no problems" in done(city, "city", "lint", "--lock")
+    assert "no problems" in done(city, "contracts", "check")
+    scenarios = sorted(str(path) for path in (city / "scenarios").glob("*.yaml"))
+    assert done(city, "agents", "test", *scenarios).count("as expected") == 3
+    assert done(city, "agents", "attack", "--seeds", "1").count("withstood") == 6
+
+
+@pytest.mark.slow
+def test_a_contract_of_which_nothing_was_written_can_be_locked_anew(city):
+    path = city / "contracts/citizen-desk/request-filed.v1.avsc"
+    path.write_text(path.read_text().replace('"name": "street"', '"name": "road"').replace('"street":', '"road":'))
+    refused = run(city, "contracts", "check")
+    assert refused.returncode == 1
+    assert "passerelle contracts relock citizen-desk.request-filed.v1" in refused.stderr
+    done(city, "contracts", "relock", "citizen-desk.request-filed.v1")
+    assert "edited since" not in run(city, "contracts", "check").stderr
+    (city / ".passerelle/kafka").mkdir(parents=True)
+    cannot_tell = run(city, "contracts", "relock", "citizen-desk.request-filed.v1")
+    assert (cannot_tell.returncode, "its broker is down" in cannot_tell.stderr) == (2, True)
+
+
+def test_outside_a_city_a_command_says_how_to_get_into_one(tmp_path):
+    ran = run(tmp_path, "department", "new", "parks")
+    assert ran.returncode == 2
+    assert "there is no city here" in ran.stderr
+    assert "passerelle init" in ran.stderr
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_what_cannot_be_written_wholly_is_not_written_at_all(tmp_path, monkeypatch, failing):
+    """New files go with their folders; changed ones have their words again. Ctrl-C as a full disk."""
+    old = tmp_path / "old.yaml"
+    old.write_text("as it was")
+    new = {tmp_path / "a/b/one": "1", tmp_path / "a/two": "2", tmp_path / "three": "3"}
+    whole, seen = files._replace, []
+
+    def replace(path, content):
+        seen.append(path)
+        if len(seen) == failing + 1:
+            raise KeyboardInterrupt if failing % 2 else OSError(28, "No space left on device", str(path))
+        whole(path, content)
+
+    monkeypatch.setattr(files, "_replace", replace)
+    with pytest.raises((Fault, KeyboardInterrupt)):
+        files.write(new, {old: "changed"})
+    assert sorted(tmp_path.rglob("*")) == [old]
+    assert old.read_text() == "as it was"
+
+
+def test_a_city_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("passerelle.scaffold.city.new_rule", fail)
+    (tmp_path / "own/flows").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for folder in ("far/lyra", "own"):
+        with pytest.raises(KeyboardInterrupt):
+            new_city(tmp_path / folder, "lyra", fr="Lyra", en="Lyra")
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -55,6 +127,13 @@ def test_a_new_city_passes_its_tests_and_so_does_what_is_added(city):
         (("agents", "new", "citizen-desk.request-filed.v1", "--to", "tax"), "no department tax"),
         (("agents", "new", "citizen-desk.request-filed.v1", "--to", "citizen-desk"), "publishes"),
         (("agents", "new", "roads.no-such.v1", "--to", "citizen-desk"), "no contract"),
+        (("agents", "new", "citizen-desk.request-filed.v1", "a.b.v1", "--to", "roads"), "are a join"),
+        (("agents", "new", "citizen-desk.request-filed.v1", "--to", "roads", "--join", "x"), "2 to 5 different events"),
+        (
+            ("agents", "new", *(("citizen-desk.request-filed.v1",) * 2), "--to", "roads", "--join", "x"),
+            "2 to 5 different events",
+        ),
+        (("contracts", "relock", "roads.no-such.v1"), "no contract roads.no-such.v1 is locked"),
         (("department", "new", "Parks"), "is not an id"),
         (("department", "new", "parks", "--fr", 'a "b"'), "without quotes"),
     ],
