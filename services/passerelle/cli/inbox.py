@@ -92,7 +92,7 @@ def into(
             metavar="URL",
         ),
     ],
-    consent_url: Annotated[str, typer.Option("--consent-url", help="Who is told of finished erasures.")] = CONSENT_URL,
+    consent_url: ConsentUrl,
     once: Annotated[bool, typer.Option("--once", help="End when all that was delivered is in the tables.")] = False,
     accept_lost: Annotated[
         bool, typer.Option("--accept-lost", help="Go on behind what the inbox deleted before it was read here.")

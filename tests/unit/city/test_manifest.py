@@ -8,6 +8,7 @@ import yaml
 from passerelle.city.manifest import DAY_MS, Manifest, retention_ms
 from passerelle.config import Home
 from passerelle_schemas.documents import DocumentFault
+from passerelle_schemas.faults import Fault
 
 PROJECT = Path(__file__).parents[3]
 MANIFEST = PROJECT / "deploy/city.yaml"
@@ -84,8 +85,9 @@ def test_a_tabulator_is_told_with_its_line(copy):
 
 
 def test_a_missing_manifest_is_named(tmp_path):
-    with pytest.raises(DocumentFault, match="cannot be read"):
+    with pytest.raises(Fault, match="there is no city here") as missing:
         Manifest.load(tmp_path / "city.yaml")
+    assert "passerelle init" in missing.value.hint
 
 
 def test_problems_of_several_files_come_together(copy):
