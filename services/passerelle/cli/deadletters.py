@@ -8,15 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from passerelle.cli.options import ConsentUrl
 from passerelle_consent.wire import Cause
 
 if TYPE_CHECKING:
     from passerelle.cli.replaying import Asked, Desk, Outcome
     from passerelle.dead_letters import Done, Waiting
     from passerelle_consent.wire import DeadLetter
-
-CONSENT_URL = "http://127.0.0.1:8470"
-"""Where `passerelle consent serve` listens unless told otherwise."""
 
 app = typer.Typer(help="What was not taken, and why: references, no payload, no person.", no_args_is_help=True)
 
@@ -26,7 +24,6 @@ Database = Annotated[
     str | None, typer.Option(help="The department's database, for rows of its outbox and its tables.", metavar="URL")
 ]
 Why = Annotated[Cause, typer.Option("--cause", help="Why: a word that the ledger keeps.")]
-ConsentUrl = Annotated[str, typer.Option("--consent-url", help="The consent service, which tells the ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -63,7 +60,7 @@ def replay(
     database: Database = None,
     url: Annotated[str | None, typer.Option(help="The receiver, for letters of a webhook.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also one that came back from three replays.")] = False,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Try a record again, the way that it went: by the relay, the webhook, the table, or the gate.
 
@@ -90,7 +87,7 @@ def discard(
     owner: Owner,
     cause: Why,
     database: Database = None,
-    consent_url: ConsentUrl = CONSENT_URL,
+    consent_url: ConsentUrl,
 ) -> None:
     """Say that this one is given up. A refused row is deleted; a record stays where it is until its retention ends."""
     from passerelle.cli.replaying import Asked, Outcome
