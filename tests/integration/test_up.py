@@ -67,29 +67,6 @@ def test_what_a_killed_supervisor_left_is_found_and_ended(place):
     assert not broker.alive
 
 
-def test_a_city_that_is_still_starting_can_be_ended(place):
-    environ = {**os.environ, **SHORT_LIVED, "PASSERELLE_HOME": str(place.root)}
-    command = [*PASSERELLE, "up", "--heap", "512"]
-    starting = subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True)
-    assert next(line for line in starting.stdout if line.startswith("starting"))
-    assert run(place, "down").stdout == "the city is down\n"
-    assert starting.wait(60) == 0
-    assert (Supervised.find(place), Broker.find(place)) == (None, None)
-
-
-def test_ctrl_c_ends_a_city_in_good_order(place):
-    environ = {**os.environ, **SHORT_LIVED, "PASSERELLE_HOME": str(place.root)}
-    command = [*PASSERELLE, "up", "--heap", "512"]
-    city = subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=subprocess.PIPE, text=True)
-    assert next(line for line in city.stdout if line.startswith("city lutece is up"))
-    was = Supervised.find(place)
-    city.send_signal(signal.SIGINT)
-    assert city.stdout.read().splitlines() == ["stopping the city", "the city is down"]
-    assert city.wait(60) == 0
-    assert [name for name, one in was.components.items() if one.alive] == []
-    assert (Supervised.find(place), Broker.find(place)) == (None, None)
-
-
 def test_what_cannot_come_up_is_told_with_its_reason_and_leaves_nothing(place, tmp_path):
     (tmp_path / "city").mkdir()
     environ = {"PASSERELLE_HOME": str(tmp_path / "home")}

@@ -71,7 +71,6 @@ class Supervisor:
     environ: Mapping[str, str] = field(default_factory=dict)
     consent_url: str = ""
     """Where the consent service among them listens, for commands of the same home."""
-    _ready: bool = False
     _running: dict[str, Running] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -91,13 +90,11 @@ class Supervisor:
         with self._lock:
             for component in components:
                 self._running[component.name] = self._spawn(component)
-            self._ready = False
-            self._record()
+            self._record(ready=False)
         for component in components:
             self._await_ready(component.name)
         with self._lock:
-            self._ready = True
-            self._record()
+            self._record(ready=True)
 
     def pid(self, name: str) -> int:
         """The process of a component, for whoever wants to disturb it."""
@@ -131,10 +128,15 @@ class Supervisor:
                 _end(running.process)
             self.home.supervised_file.unlink(missing_ok=True)
 
-    def _record(self) -> None:
+    def _record(self, *, ready: bool) -> None:
         """Keep who runs: whoever kills us leaves processes behind that `passerelle down` must find."""
-        started = {name: running.started for name, running in self._running.items()}
-        Supervised.of_this_process(started, ready=self._ready, consent_url=self.consent_url).write(self.home)
+        pid = os.getpid()
+        Supervised(
+            supervisor=Started(pid=pid, born=process.birth(pid) or ""),
+            ready=ready,
+            consent_url=self.consent_url,
+            components={name: running.started for name, running in self._running.items()},
+        ).write(self.home)
 
     def _spawn(self, component: Component, restarts: int = 0) -> Running:
         path = self.home.logs / f"{component.name}.log"
@@ -171,7 +173,7 @@ class Supervisor:
                     if code is not None and self._again(running, code):
                         log.warning("component started again", restarted=name, code=code)
                         self._running[name] = self._spawn(running.component, running.started.restarts + 1)
-                        self._record()
+                        self._record(ready=True)
 
     @staticmethod
     def _again(running: Running, code: int) -> bool:

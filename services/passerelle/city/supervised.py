@@ -4,7 +4,6 @@ A pid counts only together with its birth (`process`), so that nobody else's pro
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -39,15 +38,6 @@ class Supervised:
     consent_url: str = ""
     """Where the consent service listens; "" where there is none."""
     components: Mapping[str, Started] = field(default_factory=dict)
-
-    @classmethod
-    def of_this_process(
-        cls, components: Mapping[str, Started] | None = None, *, ready: bool = False, consent_url: str = ""
-    ) -> Self:
-        """The record of the supervisor that this process is."""
-        pid = os.getpid()
-        supervisor = Started(pid=pid, born=process.birth(pid) or "")
-        return cls(supervisor=supervisor, ready=ready, consent_url=consent_url, components=components or {})
 
     @classmethod
     def find(cls, home: Home) -> Self | None:

@@ -56,11 +56,11 @@ def up(*, detach: Detach = False, port: Port = None, gates: Gates = 1, heap: Hea
     if running is not None:  # somebody killed the supervisor: its components may live still
         running.end(here.home, term_seconds=TERM_S)
     manifest = Manifest.load(here.manifest_path)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     if detach:
         _in_background(here.home, [*_given("--port", port), "--gates", str(gates), "--heap", str(heap)])
         return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     _in_foreground(manifest, here.home, port=port or _port(), gates=gates, heap=heap)
 
 
@@ -120,13 +120,9 @@ def _given(option: str, value: int | None) -> list[str]:
 
 def _in_foreground(manifest: "Manifest", home: "Home", *, port: int, gates: int, heap: int) -> None:
     from passerelle.city.running import running
-    from passerelle.city.supervised import Supervised
 
     console = Console()
     said = _Said(console)
-    # On record from the first moment: `passerelle down` ends a city that is still starting, too.
-    home.run.mkdir(parents=True, exist_ok=True)
-    Supervised.of_this_process().write(home)
     try:
         with running(manifest, home, consent_port=port, gate_workers=gates, heap_mb=heap, progress=said.step) as city:
             said.done()
@@ -137,12 +133,10 @@ def _in_foreground(manifest: "Manifest", home: "Home", *, port: int, gates: int,
                 # From here on nothing is to cut the good order of ending short; each part of it has its bound.
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(number, signal.SIG_IGN)
-                console.print("stopping the city", highlight=False)
     except KeyboardInterrupt:
         pass
     finally:
         said.done()
-        home.supervised_file.unlink(missing_ok=True)
     console.print("the city is down", highlight=False)
 
 
