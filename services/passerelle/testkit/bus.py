@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from passerelle.agents.again import Again, Ranges, Tally, chosen, topics_of
 from passerelle.agents.declared import Declarations
 from passerelle.agents.folding import Folder
 from passerelle.agents.lineage import Outbox
 from passerelle.agents.reading import Batch, Record
-from passerelle.agents.rules import Join, Out, Rule, applied
-from passerelle.agents.state import memory
+from passerelle.agents.rules import Join, Out, Route, Rule, applied
+from passerelle.agents.state import Memory, memory
 from passerelle.envelope import Event, Headers, event_headers, parse_proposal, rfc3339, source_of
 from passerelle.pseudonyms import DEPARTMENT_KEY_BYTES, REF_BYTES, Keyring
 from passerelle_consent.wire import DeadLetter, Mark, Origin, mark_key
@@ -88,7 +89,7 @@ class Bus:
 
     def move_clock(self, at: str) -> None:
         """Let time pass until ``at`` (RFC 3339); never back."""
-        self._clock_ms = max(self._clock_ms, int(datetime.fromisoformat(at).timestamp() * 1000))
+        self._clock_ms = max(self._clock_ms, _ms(at))
 
     # -- the departments ------------------------------------------------------------------------------------------
 
@@ -154,6 +155,18 @@ class Bus:
             self._next[at] = max(0, done - (self._random.randrange(2 * BATCH_RECORDS_MAX) if self._random else 1))
         return self
 
+    def rerun(
+        self, run: str, *, since: str | None = None, until: str | None = None, rules: Sequence[str] = ()
+    ) -> Tally:
+        """Run again what was published in a time (RFC 3339; `agents.again`). The same run again changes nothing."""
+        since_ms, until_ms = _ms(since) if since else 0, _ms(until) if until else self._clock_ms + 1
+        wanted = chosen(self.run().app, rules)
+        again = Again(run=run, ranges=self._history(topics_of(wanted), since_ms, until_ms))
+        for rule in wanted:
+            for at in self._inputs(rule):
+                self._send_all(self._again(again, rule, at))
+        return again.tally
+
     # -- what came of it ------------------------------------------------------------------------------------------
 
     def proposals(self, flow: str | None = None) -> list[Proposed]:
@@ -178,6 +191,29 @@ class Bus:
         self.run()
         letters = (DeadLetter.decode(r.value or b"") for r in self.topics.get((dead_letter(self.app.id), 0), []))
         return list(dict.fromkeys(letters))
+
+    def _history(self, topics: Sequence[str], since_ms: int, until_ms: int) -> Ranges:
+        ranges = {}
+        for (topic, partition), records in self.topics.items():
+            found = [r.offset for r in records if since_ms <= r.timestamp < until_ms]
+            if topic in topics and found:
+                ranges[topic, partition] = range(found[0], found[-1] + 1)
+        return ranges
+
+    def _again(self, again: Again, rule: Rule, at: tuple[str, int]) -> list[Out]:
+        if isinstance(rule, Join):
+            return again.joined(self.app.id, rule, Memory(), self.topics[at])
+        wanted = again.ranges.get(at, range(0))
+        read = self.app.reader(at[0], self.keyring).read(self.topics[at][wanted.start : wanted.stop])
+        return again.routed(self.app.id, rule, read) if isinstance(rule, Route) else []
+
+    def _send_all(self, outs: Sequence[Out]) -> None:
+        """Repeated as a whole until all of it is there."""
+        while True:
+            try:
+                return self._send(outs)
+            except _Failed:
+                continue
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -250,6 +286,10 @@ def unmarked(records: Sequence[Record]) -> list[Record]:
             marks[mark_key(origin)] = mark
             fresh.append(record)
     return fresh
+
+
+def _ms(at: str) -> int:
+    return int(datetime.fromisoformat(at).timestamp() * 1000)
 
 
 class _Failed(Exception):
