@@ -9,7 +9,7 @@ import httpx
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from passerelle.config import KafkaAccess
-from passerelle.dead_letters import Done, Waiting
+from passerelle.dead_letters import Done
 from passerelle.envelope import Headers
 from passerelle.provider import NoToken
 from passerelle_consent.wire import Cause, DeadLetter
@@ -104,9 +104,12 @@ def propose_all(access: KafkaAccess, proposals: Iterable[tuple[bytes, bytes, Hea
     _produce(access, [(EXCHANGE, partition_of(key, partitions), key, value, said) for key, value, said in proposals])
 
 
-def tell(base_url: str, auth: httpx.Auth, waiting: Waiting, done: Done, cause: Cause) -> str:
-    """Have the ledger tell what is about to be done; return the entry's id. Raises `NotTold`."""
-    said = {"done": done.value, "component": waiting.component, "cause": cause.value, "letter": waiting.digest.hex()}
+def tell(base_url: str, auth: httpx.Auth, done: Done, cause: Cause, *, component: str, digest: bytes) -> str:
+    """Have the ledger tell what is about to be done; return the entry's id. Raises `NotTold`.
+
+    ``digest``: SHA-256 of the reference of a letter, or of what a re-run says of itself.
+    """
+    said = {"done": done.value, "component": component, "cause": cause.value, "letter": digest.hex()}
     try:
         answer = httpx.post(f"{base_url}/v1/operations/dead-letters", json=said, auth=auth, timeout=WAIT_S)
     except NoToken as fault:

@@ -23,12 +23,10 @@ from passerelle.agents.reading import Heard, Record, Refused
 from passerelle.agents.rules import Hop, Join, Out, Route, applied, guarded
 from passerelle.agents.state import State
 from passerelle.envelope import parse_proposal, proposal_headers
+from passerelle.gate.again import MARK
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import EXCHANGE
-
-MARK = "~"
-"""Between a rule's name, which cannot hold it, and a run's id."""
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 

@@ -20,11 +20,11 @@ from typing import Any, cast
 
 import faust
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from passerelle.agents.check import NotReady, check
 from passerelle.agents.declared import AgentsPlan, Declarations
 from passerelle.agents.folding import SLICE, Folder
+from passerelle.agents.history import read
 from passerelle.agents.lanes import Lanes
 from passerelle.agents.patience import Patience, give_up, until_done
 from passerelle.agents.reading import Batch, Reader, Record
@@ -47,11 +47,6 @@ FETCH_RECORDS = 4_000
 
 BATCH_BYTES = 262_144
 """Of one produce batch: a quarter of the broker's default limit; larger ones gained nothing."""
-
-FOLD_BYTES = 4 << 20
-"""Of one fetch while folding a log."""
-
-FOLD_WAIT_MS = 1_000
 
 EXPIRE_S = 3_600.0
 """How often checkpoints forget what was held for long enough: it counts against a bound of days."""
@@ -204,29 +199,10 @@ class AgentApp(Declarations):
             self._sender = Sender(producer, lambda: int(time.time() * 1000))
         await self._sender.send(outs)
 
-    async def _read_log(
+    def _read_log(
         self, topic: str, partition: int, first: int, end: int
     ) -> AsyncIterator[tuple[Sequence[Record], int]]:
-        consumer = AIOKafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=FOLD_BYTES,
-            **self._access().aiokafka(),
-        )
-        await consumer.start()
-        try:
-            at = TopicPartition(topic, partition)
-            consumer.assign([at])
-            position = max(first, (await consumer.beginning_offsets([at]))[at])
-            consumer.seek(at, position)
-            while position < end:
-                page = await consumer.getmany(at, timeout_ms=FOLD_WAIT_MS, max_records=FETCH_RECORDS)
-                position = await consumer.position(at)
-                if page:
-                    yield [r for r in page[at] if r.offset < end], min(position, end)
-        finally:
-            await consumer.stop()
+        return read(self._access(), topic, partition, first, end)
 
 
 async def _finish(

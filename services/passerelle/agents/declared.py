@@ -83,7 +83,7 @@ class Declarations:
             rule = Route(
                 name=name,
                 outbox=outbox,
-                flows=[self._flow(f, name) for f in (ids or (flow,))],
+                flows=[self.flow(f, name) for f in (ids or (flow,))],
                 choose=choose,
                 reads=_reads(reads, outbox, name),
                 fields=fields,
@@ -118,7 +118,7 @@ class Declarations:
                 name=name,
                 log=topics.join_log(self.name, _hyphens(choose.__name__)),
                 outboxes=outboxes,
-                flow=self._flow(flow, name),
+                flow=self.flow(flow, name),
                 choose=choose,
                 reads=[frozenset(f.name for f in declared if f.outbox is box) for box in outboxes],
                 fields=fields,
@@ -166,7 +166,8 @@ class Declarations:
         self.rules[rule.name] = rule
         self._added(rule)
 
-    def _flow(self, flow: str | None, rule: str) -> Flow:
+    def flow(self, flow: str | None, rule: str | None = None) -> Flow:
+        """One of the city's. Raises `RuleFault`."""
         if flow not in self._flows:
             raise RuleFault(f"no flow {flow}", where=rule, hint="see schemas/flows/")
         return self._flows[flow]

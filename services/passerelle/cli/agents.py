@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passerelle.cli import scaffold
+from passerelle.cli import rerun, scaffold
 
 if TYPE_CHECKING:
     from passerelle.agents.app import AgentApp
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Agents: run, list.", no_args_is_help=True)
 
 app.command("new")(scaffold.rule)
+app.command("replay")(rerun.replay)
 
 FINDINGS_SHOWN = 5
 """Of one attack: the first tell enough."""
@@ -38,7 +39,7 @@ def run(module: Module) -> None:
     from passerelle.agents.patience import give_up
     from passerelle.telemetry import configure
 
-    agents = _load(module)
+    agents = load(module)
     configure(agents.id)
     agents.app.finalize()
     worker = faust.Worker(agents.app, override_logging=False, quiet=True)
@@ -57,7 +58,7 @@ def list_(module: Module, *, as_json: Annotated[bool, typer.Option("--json", hel
     """Show the rules: what they hear, which flows they propose for, and where each field comes from."""
     from passerelle.agents.rules import Hop
 
-    rules = [_described(rule) for rule in _load(module).rules.values() if not isinstance(rule, Hop)]
+    rules = [_described(rule) for rule in load(module).rules.values() if not isinstance(rule, Hop)]
     if as_json:
         typer.echo(json.dumps(rules, ensure_ascii=False))
         return
@@ -80,7 +81,7 @@ def play_(
     from passerelle.testkit.scenario import play, read_scenario
 
     manifest = Manifest.load(settings().manifest_path)
-    module = module or _only(manifest)
+    module = module or only(manifest)
     read = [read_scenario(path) for path in scenarios]
     failed = 0
     for document, scenario in read:
@@ -118,7 +119,7 @@ def attack(
     console = Console(stderr=True)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     manifest = Manifest.load(settings().manifest_path)
-    adversary = Adversary(_load(module or _only(manifest)), manifest.policy_bundle())
+    adversary = Adversary(load(module or only(manifest)), manifest.policy_bundle())
     held = True
     for which in Attack:
         tries = track(
@@ -140,7 +141,7 @@ def _stage(manifest: "Manifest", module: str, *, real: bool) -> Iterator["Stage"
     from passerelle.testkit.memory import MemoryCity
     from passerelle.testkit.real import real_city
 
-    agents = _load(module)
+    agents = load(module)
     if not real:
         yield MemoryCity(agents, manifest.policy_bundle())
         return
@@ -151,8 +152,8 @@ def _stage(manifest: "Manifest", module: str, *, real: bool) -> Iterator["Stage"
         yield city
 
 
-def _only(manifest: "Manifest") -> str:
-    """Raises `Fault`."""
+def only(manifest: "Manifest") -> str:
+    """Return the one module of agents that it names. Raises `Fault`."""
     from passerelle_schemas.faults import Fault
 
     modules = [agents.module for agents in manifest.agents]
@@ -161,7 +162,7 @@ def _only(manifest: "Manifest") -> str:
     return modules[0]
 
 
-def _load(module: str) -> "AgentApp":
+def load(module: str) -> "AgentApp":
     """Import the module's ``city``. Raises `Fault`."""
     from passerelle.agents.app import AgentApp
     from passerelle.city.modules import imported

@@ -135,7 +135,7 @@ def _desk(owner: str, asked: "Asked | None" = None) -> "Desk":
 def _tell(desk: "Desk", waiting: "Waiting", done: "Done", cause: Cause) -> str:
     from passerelle.letters import tell
 
-    return tell(desk.asked.consent_url, desk.auth(), waiting, done, cause)
+    return tell(desk.asked.consent_url, desk.auth(), done, cause, component=waiting.component, digest=waiting.digest)
 
 
 def _settle(desk: "Desk", waiting: "Waiting", done: "Done", came_back: "list[DeadLetter]") -> None:

@@ -70,12 +70,14 @@ class RealCity:
     """A city that runs; see `scenario.Stage`."""
 
     def __init__(self, manifest: Manifest, home: Home, broker: Broker, url: str, plan: AgentsPlan) -> None:
+        self.home = home
+        self.url = url
         self._manifest = manifest
         self._bundle = manifest.policy_bundle()
         self._keyring = manifest.keyring(home)
         self._city_key = manifest.city_key(home)
         self._issuer = LocalIssuer(home, manifest)
-        self._broker = broker
+        self.broker = broker
         self._http = httpx.Client(base_url=url, timeout=WAIT_S_MAX)
         self._portal = manifest.department_ids[0]
         self._plan = plan
@@ -144,7 +146,7 @@ class RealCity:
         asyncio.run(self._publish(event, contract.department, pseudonym, {**example, **value}))
 
     async def _publish(self, event: str, department: str, pseudonym: bytes, value: Mapping[str, Any]) -> None:
-        access = self._broker.access(department)
+        access = self.broker.access(department)
         async with DepartmentProducer(access, department, self._bundle.catalogue) as producer:
             await producer.publish(event, pseudonym, value, time=datetime.now(UTC), event_id=uuid.uuid4().hex)
 
@@ -200,7 +202,7 @@ class RealCity:
         return self._done(self._plan.app_id, heard) and self._done(GATE, (EXCHANGE,))
 
     def _done(self, group: str, topics: Sequence[str]) -> bool:
-        access = self._broker.access("admin").confluent()
+        access = self.broker.access("admin").confluent()
         consumer = Consumer({**access, "group.id": group, "isolation.level": "read_committed"})
         try:
             places = [TopicPartition(t, p) for t in topics for p in range(self._manifest.partitions)]

@@ -10,7 +10,7 @@ from passerelle.agents.lineage import derived
 from passerelle.testkit.bus import Bus
 from passerelle.testkit.memory import MemoryCity
 from passerelle_consent.policy.decide import Verdict
-from passerelle_consent.policy.standing import State
+from passerelle_consent.records.transitions import Action
 from unit.testkit.test_scenarios import BUNDLE
 
 MOVES, HOUSEHOLDS, INCOMES = (
@@ -32,12 +32,12 @@ def told(outcomes, flow):
 def test_what_was_given_since_then_is_delivered_now_and_what_was_withdrawn_is_denied_now(city):
     for who in ("anna", "zoe"):
         city.citizen(who)
-    city.say("zoe", "move-schools", State.GIVEN)
+    city.say("zoe", "move-schools", Action.GIVE)
     for who in ("anna", "zoe"):
         city.publish(MOVES, who)
     assert told(city.outcomes(), "move.schools") == [Verdict.DENY, Verdict.PERMIT]
-    city.say("anna", "move-schools", State.GIVEN)
-    city.say("zoe", "move-schools", State.WITHDRAWN)
+    city.say("anna", "move-schools", Action.GIVE)
+    city.say("zoe", "move-schools", Action.WITHDRAW)
     city.bus.rerun("autumn", rules=["lutece.move-schools"])
     again = {o.who: o.verdict for o in city.outcomes()}
     assert again == {"anna": Verdict.PERMIT, "zoe": Verdict.DENY}

@@ -125,7 +125,7 @@ class Entry:
     regarding: bytes | None = None
     """Id of the entry that this one answers: the withdrawal that is now fenced."""
     digest: bytes | None = None
-    """SHA-256 of the published result of a consultation, or of the reference of a dead letter."""
+    """SHA-256 of the published result of a consultation, or of the reference of a dead letter or a re-run."""
     component: str | None = None
     """Whose dead letter: `<component>` or `<component>.<department>`. ``department`` settled it, else an operator."""
     cause: Cause | None = None

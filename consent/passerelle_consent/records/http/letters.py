@@ -31,7 +31,7 @@ class SettleIn(In, **example(_SAID)):
     """Whose letter: `gate`, `agents.<app>`, or `<component>.<department>`."""
     cause: Cause
     letter: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    """SHA-256 of its reference, `topic[partition]@offset`."""
+    """SHA-256 of its reference, `topic[partition]@offset`; or of what a re-run of history says of itself."""
 
 
 class SettledOut(BaseModel):
