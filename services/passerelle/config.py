@@ -125,6 +125,8 @@ class Settings:
     consent_store: str | None = field(default=None, repr=False)  # it may hold a password
     ledger_index: str | None = field(default=None, repr=False)  # the same
     ledger_store: str | None = field(default=None, repr=False)  # the same
+    registry: str | None = field(default=None, repr=False)  # the same
+    """PASSERELLE_REGISTRY: the external schema registry of a city that has one; it must agree with the lock."""
     consent_address: str | None = None
 
     def consent_url(self) -> str:
@@ -180,7 +182,7 @@ def _manifest() -> str:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME and _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_URL, and the addresses of the stores."""
+    """Read PASSERELLE_HOME and _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_URL, _REGISTRY, and the addresses of the stores."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST") or _manifest()).absolute(),
@@ -190,6 +192,7 @@ def settings() -> Settings:
         ledger_index=os.environ.get("PASSERELLE_LEDGER_INDEX"),
         ledger_store=os.environ.get("PASSERELLE_LEDGER_STORE"),
         consent_address=os.environ.get("PASSERELLE_CONSENT_URL"),
+        registry=os.environ.get("PASSERELLE_REGISTRY") or None,
     )
 
 

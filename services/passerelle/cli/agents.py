@@ -37,10 +37,16 @@ def run(module: Module) -> None:
     import structlog
 
     from passerelle.agents.patience import give_up
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import settings
+    from passerelle.external_registry.agree import require
     from passerelle.telemetry import configure
 
     agents = load(module)
     configure(agents.id)
+    here = settings()
+    if here.registry is not None:
+        require(here.registry, Manifest.load(here.manifest_path).policy_bundle().catalogue)
     agents.app.finalize()
     worker = faust.Worker(agents.app, override_logging=False, quiet=True)
     worker.spinner = None

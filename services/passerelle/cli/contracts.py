@@ -137,6 +137,41 @@ def serve(
 
 
 @app.command()
+def push(
+    *,
+    registry: Annotated[
+        str | None, typer.Option("--registry", metavar="URL", help="The external registry [PASSERELLE_REGISTRY].")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Put there what is missing; without it, only say it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put the contracts into a registry that the city runs already, under the ids that are locked. Exit 1 on conflict.
+
+    Apicurio Registry 3 by its import (URL: http://<host>:8080/apis/ccompat/v7), others by Confluent's mode IMPORT.
+    """
+    from passerelle.external_registry import agree
+    from passerelle_schemas.faults import Fault
+
+    url = registry or settings().registry
+    if url is None:
+        raise Fault("no registry is named", hint="passerelle contracts push --registry URL")
+    catalogue = _catalogue()
+    found = agree.push(url, catalogue) if apply else agree.compared(url, catalogue)
+    lacking = [(m.subject, m.contract.version, m.contract.schema_id) for m in found.missing]
+    if as_json:
+        rows = [dict(zip(("subject", "version", "id"), row, strict=True)) for row in lacking]
+        typer.echo(json.dumps({"missing": rows, "conflicts": found.conflicts, "applied": apply}, ensure_ascii=False))
+    else:
+        for subject, version, schema_id in lacking:
+            typer.echo(f"{'put' if apply else 'to put'}: {subject} v{version}, id {schema_id}")
+        for text in found.conflicts:
+            typer.echo(f"conflict: {text}", err=True)
+        if found.settled:
+            typer.echo("the registry says what the lock says")
+    raise typer.Exit(1 if found.conflicts else 0)
+
+
+@app.command()
 def codegen(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the Python package to write.", metavar="DIR")],

@@ -32,6 +32,7 @@ async def _serve(here: "Settings", department: str, listening: socket.socket) ->
     from passerelle.cli.consent import authenticator
     from passerelle.cli.inbox import known_department
     from passerelle.cli.serving import serve, server
+    from passerelle.external_registry.agree import require
     from passerelle.publish.ingress import Ingress, make_app
     from passerelle.publish.producer import DepartmentProducer
     from passerelle.publish.repeats import Repeats
@@ -43,6 +44,7 @@ async def _serve(here: "Settings", department: str, listening: socket.socket) ->
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
     catalogue = manifest.policy_bundle().catalogue
+    require(here.registry, catalogue)
     here.home.store.mkdir(parents=True, exist_ok=True)
     repeats = Repeats(here.home.store / f"ingress-{department}.sqlite")
     try:

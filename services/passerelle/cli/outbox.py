@@ -37,6 +37,7 @@ def run(
     from passerelle.city.manifest import Manifest
     from passerelle.cli.inbox import known_department
     from passerelle.config import settings
+    from passerelle.external_registry.agree import require
     from passerelle.publish.outbox_table import OutboxTable
     from passerelle.publish.relay import Relay
     from passerelle.publish.steady import SteadySender
@@ -48,6 +49,7 @@ def run(
     manifest = Manifest.load(here.manifest_path)
     known_department(department, set(manifest.department_ids))
     catalogue = manifest.policy_bundle().catalogue
+    require(here.registry, catalogue)
     with SteadySender(here.access(department), outbox_writer(department)) as sender:
         relay = Relay(lambda: OutboxTable(database), sender, department, catalogue, patience_s=patience_s)
         relay.run(stopping_on_signals(), follow=not once)

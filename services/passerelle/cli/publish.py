@@ -199,11 +199,15 @@ def _check_asked_for(asked: _Asked, contract: "Contract") -> None:
 
 
 def _catalogue(here: "Settings", department: str) -> "Catalogue":
+    """Raises `Fault` for a department that is none, and for a registry that does not agree with the lock."""
     from passerelle.city.manifest import Manifest
+    from passerelle.external_registry.agree import require
 
     manifest = Manifest.load(here.manifest_path)
     known_department(department, {d.id for d in manifest.departments})
-    return manifest.policy_bundle().catalogue
+    catalogue = manifest.policy_bundle().catalogue
+    require(here.registry, catalogue)
+    return catalogue
 
 
 def _register(here: "Settings", consent_url: str, department: str) -> "LinkClient":
