@@ -2,6 +2,7 @@
 
     POST /v1/events        one event
     POST /v1/events/batch  up to 500, all or none of them checked; published in their order
+    GET  /v1/openapi.json  each event's own schema, with an example
 
 What is refused is told as RFC 9457 has it, naming each field that is wrong and never its value.
 """
@@ -11,13 +12,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, FastAPI, Header, Request
+from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from passerelle.publish.csv_import import Publishes
 from passerelle.publish.from_json import Misfit, encoded
+from passerelle.publish.openapi import DESCRIPTION, with_events
 from passerelle.publish.outgoing import EVENT_ID_CHARS_MAX, Prepared, PublishFault, addressed, own_contract
 from passerelle.publish.repeats import OtherRequest, Repeats, UnderWay
 from passerelle_consent.records import problems
@@ -25,6 +29,7 @@ from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import Hex16, In
 from passerelle_consent.records.http.guard import guard
+from passerelle_consent.records.http.openapi import describe
 from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.ports import Authenticator, Principal, Role
 from passerelle_consent.records.problems import Problem, ProblemType
@@ -213,6 +218,12 @@ async def publish_batch(request: Request, body: BatchIn, idempotency_key: Idempo
     return await _ingress(request).take(body.events, lambda place: ["body", "events", place], idempotency_key)
 
 
+@router.get("/v1/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """Describe this way in (OpenAPI 3.1)."""
+    return JSONResponse(request.app.state.described())
+
+
 def _ingress(request: Request) -> Ingress:
     """Return what is behind the routes, for a caller of its department. Raises `Problem`."""
     ingress: Ingress = request.app.state.ingress
@@ -224,8 +235,15 @@ def _ingress(request: Request) -> Ingress:
 
 def make_app(ingress: Ingress, authenticate: Authenticator, rates: Rates) -> FastAPI:
     """Return the application."""
-    title = f"Passerelle: events of {ingress.department}"
-    app = FastAPI(title=title, version="1", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=f"Passerelle: events of {ingress.department}",
+        description=DESCRIPTION,
+        version="1",
+        openapi_url=None,  # served by a route of ours, guarded as all are
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.ingress = ingress
+    app.state.described = cache(lambda: with_events(describe(app), ingress.department, ingress.catalogue))
     guard(app, [router], authenticate, rates)
     return app
