@@ -7,10 +7,11 @@
 What is refused is told as RFC 9457 has it, naming each field that is wrong and never its value.
 """
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar
@@ -39,6 +40,9 @@ BATCH_MAX = 500
 """Events a call: what the broker takes in some 20 ms."""
 IN_FLIGHT_MAX = 2_000
 """Events accepted and not yet on the broker: four full batches, some 2 MB. Beyond it callers are told to wait."""
+ANSWER_S_MAX = 10.0
+"""How long a caller waits for the bus. What was handed over cannot be called back: it goes on being tried, in its place
+of `IN_FLIGHT_MAX`, and a repeat under its key is told how it ended, once it has."""
 ERRORS_MAX = 20
 """Events of a batch may all be wrong in the same way."""
 
@@ -112,9 +116,25 @@ class Ingress:
     repeats: Repeats
     now: Callable[[], datetime]
     in_flight: int = 0
+    _going: set[asyncio.Task[BatchOut]] = field(default_factory=set)
 
     async def take(self, events: Sequence[EventIn], where: Callable[[int], list[Any]], key: str | None) -> BatchOut:
         """Publish all, or the same answer as before under the same key. Raises `Problem`."""
+        task = asyncio.create_task(self._once(events, where, key))
+        self._going.add(task)
+        task.add_done_callback(self._gone)
+        try:
+            async with asyncio.timeout(ANSWER_S_MAX):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise Problem(BUS_AWAY) from None
+
+    def _gone(self, task: asyncio.Task[BatchOut]) -> None:
+        self._going.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked was told, or waits no more
+
+    async def _once(self, events: Sequence[EventIn], where: Callable[[int], list[Any]], key: str | None) -> BatchOut:
         if key is None:
             return await self._publish(events, where, None)
         request = "\n".join(event.model_dump_json() for event in events).encode()

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -27,6 +28,8 @@ START_ATTEMPTS = 5
 FIRST_PAUSE_S = 0.25
 """Doubled each time: five attempts last 4 s, a broker that is being restarted included."""
 REQUEST_TIMEOUT_MS = 20_000
+STOP_S_MAX = 20.0
+"""How long what is on its way may still take when the producer stops: it tries for as long as it lives."""
 LINGER_MS = 5
 """Fills batches when many are published at once; nobody waits 5 ms for a single event."""
 
@@ -79,7 +82,10 @@ class DepartmentProducer:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._producer is not None:
-            await self._producer.stop()
+            # What is not acknowledged by then was never told to be published.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S_MAX):
+                    await self._producer.stop()
 
     async def publish(
         self, type_: str, pseudonym: bytes, value: Mapping[str, Any], *, event_id: str, time: datetime

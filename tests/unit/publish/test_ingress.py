@@ -183,6 +183,22 @@ async def test_a_repeat_while_the_first_is_under_way_waits_its_turn(world):
     assert (await first).status_code == 201
 
 
+async def test_a_caller_waits_for_the_bus_within_bounds_and_its_repeat_is_told_how_it_ended(world, monkeypatch):
+    monkeypatch.setattr(ingress_module, "ANSWER_S_MAX", 0.05)
+    world.bus.open.clear()
+    refused = await world.post(EVENT, Idempotency_Key="k-1")
+    assert (refused.status_code, slug(refused), refused.headers["retry-after"]) == (503, "bus-away", "5")
+    assert slug(await world.post(EVENT, Idempotency_Key="k-1")) == "repeat-under-way"
+    assert world.ingress.in_flight == 1  # it has not been called back
+    (going,) = world.ingress._going
+    world.bus.open.set()
+    await going
+    done = await world.post(EVENT, Idempotency_Key="k-1")
+    assert (done.status_code, done.json()["offset"]) == (201, 0)
+    assert len(world.bus.published) == 1
+    assert not world.ingress._going
+
+
 async def test_beyond_what_the_bus_takes_callers_are_told_to_wait(world):
     world.bus.open.clear()
     batch = {"events": [EVENT] * BATCH_MAX}
