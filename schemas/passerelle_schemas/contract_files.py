@@ -15,6 +15,7 @@ from passerelle_schemas.documents import Document, DocumentFault
 from passerelle_schemas.published import LOCK, Lock
 from passerelle_schemas.words import Text
 
+RETENTION = re.compile(r"P([0-9]{1,6}[DWMY])+")
 SOURCE = re.compile(rf"(?P<type>{TYPE.pattern})#(?P<field>[A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -52,8 +53,15 @@ class _AvroContract(BaseModel):
     owner: str = Field(alias="passerelle.owner")
     description: Text = Field(alias="passerelle.description")
     compatibility: Mode = Field(alias="passerelle.compatibility", default=Mode.BACKWARD)
-    retention: str = Field(alias="passerelle.retention", pattern=r"^P(\d+[DWMY])+$")
+    retention: str = Field(alias="passerelle.retention")
     example: dict[str, Any] = Field(alias="passerelle.example")
+
+    @field_validator("retention")
+    @classmethod
+    def _is_some_time(cls, retention: str) -> str:
+        if not RETENTION.fullmatch(retention) or not re.search("[1-9]", retention):
+            raise ValueError(f"{retention!r} is no length of time, as P30D, P12W, P6M or P2Y is (ISO 8601)")
+        return retention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

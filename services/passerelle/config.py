@@ -182,7 +182,7 @@ def _manifest() -> str:
 
 
 def settings() -> Settings:
-    """Read PASSERELLE_HOME and _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_URL, _REGISTRY, and the addresses of the stores."""
+    """Read PASSERELLE_HOME, _MANIFEST, _BOOTSTRAP, _CLIENT, _CONSENT_URL, _REGISTRY and the addresses of the stores."""
     return Settings(
         home=Home(root=Path(os.environ.get("PASSERELLE_HOME", ".passerelle")).absolute()),
         manifest_path=Path(os.environ.get("PASSERELLE_MANIFEST") or _manifest()).absolute(),

@@ -45,6 +45,7 @@ def publish_csv(
     event: Annotated[str | None, typer.Option("--event", "-e", help="The event type; must be the mapping's.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="Pseudonyms to draw from, for open data.")] = None,
     publication: Annotated[str | None, typer.Option(help="Name it again to repeat the same event ids.")] = None,
+    from_row: Annotated[int, typer.Option(min=0, help="Go on here after a break, with the same --publication.")] = 0,
     rejects: Annotated[Path | None, typer.Option(help="Report of rejected rows [run/<file>.rejects.csv].")] = None,
     consent_url: ConsentUrl,
     as_json: AsJson = False,
@@ -68,6 +69,7 @@ def publish_csv(
         pool=subjects,
         publication=publication or uuid.uuid4().hex,
         consent_url=consent_url,
+        from_row=from_row,
     )
     try:
         asyncio.run(_publish(here, run, asked))
@@ -76,6 +78,9 @@ def publish_csv(
         run.close()
         if run.tally.input_rows:
             _tell(run, as_json=as_json)
+        if run.tally.published:
+            again = f"--publication {asked.publication} --from-row {run.tally.next_row}"
+            typer.echo(f"to go on: the same command with {again}", err=True)
         raise
     run.close()
     _tell(run, as_json=as_json)
@@ -121,6 +126,7 @@ class _Asked:
     pool: Path | None
     publication: str
     consent_url: str
+    from_row: int
 
 
 @dataclass(kw_only=True)
@@ -164,7 +170,13 @@ async def _publish(here: "Settings", run: _Run, asked: _Asked) -> None:
     catalogue = _catalogue(here, asked.department)
     mapping, contract = load_mapping(asked.mapping, catalogue)
     _check_asked_for(asked, contract)
-    job = CsvImport(path=run.source, mapping=mapping, publication=asked.publication, now=lambda: datetime.now(UTC))
+    job = CsvImport(
+        path=run.source,
+        mapping=mapping,
+        publication=asked.publication,
+        now=lambda: datetime.now(UTC),
+        from_row=asked.from_row,
+    )
     async with (
         _register(here, asked.consent_url, asked.department) as links,
         DepartmentProducer(here.access(asked.department), asked.department, catalogue) as producer,

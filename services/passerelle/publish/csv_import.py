@@ -54,6 +54,8 @@ class Tally:
     rejected: int = 0
     broken: BrokenOff | None = None
     shown: list[Rejected] = field(default_factory=list)
+    next_row: int = 0
+    """After the last row that was published: all before it went, or were told. Some after it may be on their way."""
 
     SHOWN_MAX = 10
     """Rejected rows kept to be shown; the report file has them all."""
@@ -66,6 +68,7 @@ class Tally:
         self.input_rows += 1
         if isinstance(outcome, Published):
             self.published += 1
+            self.next_row = outcome.row + 1
             return
         self.rejected += 1
         if len(self.shown) < self.SHOWN_MAX:
@@ -89,26 +92,31 @@ class CsvImport:
     publication: str
     now: Callable[[], datetime]
     complete: Complete | None = None
+    from_row: int = 0
+    """Rows before it are passed over: where an import that broke off goes on (`Tally.next_row`)."""
 
     async def run(self, producer: Publishes, subjects: Subjects) -> AsyncIterator[Outcome]:
-        """Publish, yielding one outcome a row; of each batch the published first, then the others by row.
+        """Publish, yielding one outcome a row; of each batch those that do not go first, then the published in order.
 
         Raises `CsvFault`, `PublishFault` (the broker), `LinkFault`.
         """
-        rows = read_rows(self.path, self.mapping.columns(), self.mapping.delimiter)
+        read = read_rows(self.path, self.mapping.columns(), self.mapping.delimiter)
+        rows = (r for r in read if isinstance(r, BrokenOff) or _number(r) >= self.from_row)
         for batch in _batches(rows, BATCH_ROWS):
             readable = [r for r in batch if isinstance(r, Row)]
-            stopped: list[Rejected | BrokenOff] = [r for r in batch if not isinstance(r, Row)]
+            stopped = [r for r in batch if isinstance(r, Rejected)]
             prepared: list[Prepared] = []
             for result in self._prepare(producer, readable, await subjects.find([r.cells for r in readable])):
                 if isinstance(result, Rejected):
                     stopped.append(result)
                 else:
                     prepared.append(result)
-            async for p in producer.publish_all(prepared):
-                yield Published(row=p.tag, topic=p.topic, partition=p.partition, offset=p.offset)
             for outcome in sorted(stopped, key=lambda o: o.row):
                 yield outcome
+            async for p in producer.publish_all(prepared):
+                yield Published(row=p.tag, topic=p.topic, partition=p.partition, offset=p.offset)
+            for broken in (r for r in batch if isinstance(r, BrokenOff)):
+                yield broken
 
     def _prepare(
         self, producer: Publishes, rows: Sequence[Row], found: Sequence[bytes | CellProblem]
@@ -146,6 +154,10 @@ class CsvImport:
 def event_id(publication: str, row: int) -> str:
     """Return 32 hexadecimal digits: the same for the same publication and row."""
     return hashlib.sha256(f"passerelle/csv\n{publication}\n{row}".encode()).hexdigest()[:32]
+
+
+def _number(row: Row | Rejected) -> int:
+    return row.number if isinstance(row, Row) else row.row
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

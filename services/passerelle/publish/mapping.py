@@ -29,6 +29,10 @@ class CellProblem(Exception):
         self.problem = problem
 
 
+Name = Annotated[str, Field(min_length=1)]
+"""Of a column."""
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +40,7 @@ class _Document(BaseModel):
 class Column(_Document):
     """Where a field's value stands, and what it must be."""
 
-    column: str = Field(min_length=1)
+    column: Name
     type: Literal["str", "int", "float", "date", "bool"] = "str"
     empty: Literal["reject", "null"] = "reject"
     """What an empty cell is: a fault of the row, or the field's null."""
@@ -100,13 +104,13 @@ class Column(_Document):
 class IdentityColumns(_Document):
     """Where a pivot identity stands."""
 
-    given_names: str
+    given_names: Name
     """Given names, parted by spaces or commas."""
-    family_name: str
-    birth_date: str
-    gender: str
-    birth_place: str
-    birth_country: str
+    family_name: Name
+    birth_date: Name
+    gender: Name
+    birth_place: Name
+    birth_country: Name
 
     def all(self) -> tuple[str, ...]:
         """Return the columns."""
@@ -117,7 +121,7 @@ class PseudonymKey(_Document):
     """The file names its subjects by the department's own pseudonyms (32 hexadecimal digits)."""
 
     by: Literal["pseudonym"]
-    column: str
+    column: Name
 
     def columns(self) -> tuple[str, ...]:
         """Return the columns needed to find a row's subject."""
@@ -139,7 +143,7 @@ class DrawnKey(_Document):
     """Open data that names nobody: a seeded hash of a column draws the subject from a list of pseudonyms."""
 
     by: Literal["drawn"]
-    column: str
+    column: Name
     seed: str
 
     def columns(self) -> tuple[str, ...]:

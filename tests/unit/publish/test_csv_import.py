@@ -12,6 +12,7 @@ from lutece.reports import COLUMNS, MAPPING, invent_reports
 from passerelle.config import KafkaAccess
 from passerelle.publish.csv_import import BATCH_ROWS, CsvImport, Published, Tally, event_id
 from passerelle.publish.mapping import load_mapping
+from passerelle.publish.outgoing import PublishFault
 from passerelle.publish.producer import DepartmentProducer, Placed
 from passerelle.publish.rows import BrokenOff, CsvFault, Rejected
 from passerelle.publish.subjects import Drawn
@@ -28,13 +29,16 @@ POOL = [bytes([n]) * 16 for n in range(1, 9)]
 class Recording(DepartmentProducer):
     """The real checks; instead of a broker, a list."""
 
-    def __init__(self, department="citizen-desk"):
+    def __init__(self, department="citizen-desk", takes=None):
         access = KafkaAccess(bootstrap_servers="127.0.0.1:1", username=department, password="none")
         super().__init__(access, department, CATALOGUE)
         self.sent = []
+        self.takes = takes
 
     async def publish_all(self, events):
         for event in events:
+            if len(self.sent) == self.takes:
+                raise PublishFault("away")
             self.sent.append(event)
             yield Placed(topic=event.topic, partition=0, offset=len(self.sent) - 1, tag=event.tag)
 
@@ -51,7 +55,7 @@ def as_csv(lines, columns=COLUMNS):
     return text.getvalue().encode()
 
 
-async def run(path, *, mapping=MAPPING, publication="p", complete=None, producer=None):
+async def run(path, *, mapping=MAPPING, publication="p", complete=None, producer=None, from_row=0):
     producer = producer or Recording()
     job = CsvImport(
         path=path,
@@ -59,6 +63,7 @@ async def run(path, *, mapping=MAPPING, publication="p", complete=None, producer
         publication=publication,
         now=lambda: NOW,
         complete=complete,
+        from_row=from_row,
     )
     tally, outcomes = Tally(), []
     async for outcome in job.run(producer, Drawn("id_dmr", "s", POOL)):
@@ -213,6 +218,24 @@ async def test_the_same_publication_repeats_its_ids_and_another_does_not(tmp_pat
     assert event_id("one", 2) != event_id("one", 3)
 
 
+async def test_an_import_that_broke_off_goes_on_behind_the_last_row_that_went(tmp_path):
+    lines = rows(9)
+    lines[1]["type"] = ""
+    (tmp_path / "a.csv").write_bytes(as_csv(lines))
+    whole = (await run(tmp_path / "a.csv"))[2].sent
+    first, tally = Recording(takes=4), Tally()
+    job = CsvImport(
+        path=tmp_path / "a.csv", mapping=load_mapping(MAPPING, CATALOGUE)[0], publication="p", now=lambda: NOW
+    )
+    with pytest.raises(PublishFault):  # noqa: PT012 - what came before it counts
+        async for outcome in job.run(first, Drawn("id_dmr", "s", POOL)):
+            tally.add(outcome)
+    assert [rejected.row for rejected in tally.shown] == [3]
+    later, _, second = await run(tmp_path / "a.csv", from_row=tally.next_row)
+    assert [dict(e.headers)["ce_id"] for e in first.sent + second.sent] == [dict(e.headers)["ce_id"] for e in whole]
+    assert later.rejected == 0
+
+
 async def test_a_value_that_the_contract_refuses_is_a_rejected_row(tmp_path):
     (tmp_path / "a.csv").write_bytes(as_csv(rows(1)))
     _, [outcome], _ = await run(tmp_path / "a.csv", complete=lambda _, value: value | {"district": CANARY})
@@ -230,6 +253,8 @@ async def test_a_value_that_the_contract_refuses_is_a_rejected_row(tmp_path):
         ("type: date", "type: datum", "Input should be 'str', 'int', 'float', 'date' or 'bool'"),
         ("{ column: type }", '{ column: type, empty: "null" }', "cannot be null"),
         ("by: drawn", "by: guess", "key"),
+        ("{ column: type }", "{}", "column: Field required"),
+        ("{ column: type }", '{ column: "" }', "column: String should have at least 1 character"),
     ],
 )
 def test_a_mapping_that_does_not_fit_names_file_and_line(tmp_path, old, new, says):

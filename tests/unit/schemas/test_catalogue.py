@@ -86,7 +86,7 @@ def test_garbage_is_undecodable(contracts, garbage):
     [
         ({"passerelle.owner": "tax"}, 5, "is not its folder's"),
         ({"passerelle.description": {"fr": "Un départ"}}, 6, "Field required"),
-        ({"passerelle.retention": "a while"}, 11, "match pattern"),
+        ({"passerelle.retention": "a while"}, 11, "no length of time"),
         ({"passerelle.example": {"street": 3}}, 12, "does not fit"),
         ({"fields": [{"name": "street", "type": "string"}]}, 17, "Field required"),
     ],

@@ -71,6 +71,9 @@ def one(name, type_, value, **said):
     [
         ("words", contract(**{DESCRIPTION: {"fr": "x", "en": "x"}}), DESCRIPTION, "the same in both"),
         ("words", one("floor", "int", 1, **{DESCRIPTION: {"fr": "x", "en": ""}}), '"floor",', "en: "),
+        ("contract", contract(**{DESCRIPTION: {"fr": " ", "en": "x"}}), DESCRIPTION, "fr: says nothing"),
+        ("contract", contract(**{"passerelle.retention": "a year"}), '"passerelle.retention"', "as P30D, P12W, P6M"),
+        ("contract", contract(**{"passerelle.retention": "P0D"}), '"passerelle.retention"', "no length of time"),
         ("attributes", contract(**{"passerelle.retnetion": "P1D"}), "retnetion", "is no attribute of a contract"),
         ("attributes", one("floor", "int", 1, **{"passerelle.form": []}), "passerelle.form", "attribute of a field"),
         ("names", contract(name="Left"), '"name": "Left"', "moved would be Moved"),

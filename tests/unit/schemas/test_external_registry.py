@@ -112,6 +112,8 @@ def test_what_is_another_there_is_a_conflict_and_nothing_is_written(registry, he
 def test_whoever_publishes_asks_first_and_does_not_start(registry, monkeypatch, tmp_path):
     monkeypatch.setenv("PASSERELLE_REGISTRY", URL)
     monkeypatch.setenv("PASSERELLE_HOME", str(tmp_path))
+    # It would write to this command's standard error for as long as the tests run, which is closed by then.
+    monkeypatch.setattr("passerelle.telemetry.configure", lambda _: None)
     for command in (["outbox", "run", "--database", "postgresql:///none"], ["http", "--port", "0"]):
         started = CliRunner().invoke(app, ["publish", *command, "-d", "tax"])
         assert isinstance(started.exception, Fault)
