@@ -6,11 +6,13 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import fastavro
@@ -210,24 +212,34 @@ class World:
         values = {
             (t, p, r.offset): good for (t, p), records in inputs.items() for r in records if (good := self.decoded(r))
         }
-        sides = (topic_of(HOUSEHOLDS), topic_of(INCOMES))
         newest, wanted, arrived = {}, set(), set()
         for at in sorted(log):
             for record in log[at]:
-                _, side, partition, offset, occurred, outboxed = struct.unpack_from(">BBiqqq", record.value)
-                origin = (sides[side], partition, offset)
+                side, rank, origin = arrival(record)
                 arrived.add(origin)
                 assert values[origin][2] == record.key
-                rank = (min(occurred, outboxed), offset)
-                if newest.get((record.key, side), (rank[0] - 1,)) >= rank:
+                if not newer(newest, record.key, side, rank, origin[1:]):
                     continue
-                newest[record.key, side] = (*rank, values[origin][1])
                 both = [newest.get((record.key, s)) for s in (0, 1)]
                 if all(both):
-                    band = self._band(both[0][2], both[1][2])
+                    band = self._band(*(values[SIDES[s], *where][1] for s, (_, where) in enumerate(both)))
                     wanted.add(("lutece.meal-tariff", *origin, "meal-tariff.schools", record.key, band))
-        assert arrived == {at for at in values if at[0] in sides}
+        assert arrived == {at for at in values if at[0] in SIDES}
         return wanted
+
+    async def compare_state(self):
+        """What each checkpoint of the join holds, against the log as far as it says it went. Returns counts."""
+        log, folded, subjects = await self.read(JOIN_LOG), 0, 0
+        for (_, partition), records in log.items():
+            newest = {}
+            next_, held = checkpoint(self.city.home.store / "agents/lutece" / JOIN_LOG / f"{partition}.db")
+            for record in records:
+                if record.offset < next_:
+                    side, rank, (_, *where) = arrival(record)
+                    newer(newest, record.key, side, rank, tuple(where))
+            assert held == {(subject, side, *where) for (subject, side), (_, where) in newest.items()}
+            folded, subjects = folded + next_, subjects + len({subject for subject, *_ in held})
+        return {"folded": folded, "of": sum(map(len, log.values())), "subjects": subjects}
 
     def _band(self, household, income):
         monthly = income["reference_income_cents"] / 12 / (household["adults"] + household["dependants"] / 2)
@@ -243,6 +255,40 @@ class World:
     def _difference(self, got, wanted):
         missing, extra = Counter(w[:2] for w in set(wanted) - set(got)), Counter(g[:2] for g in set(got) - set(wanted))
         return f"missing {missing}, too much {extra}, doubled {len(got) - len(set(got))}"
+
+
+SIDES = (topic_of(HOUSEHOLDS), topic_of(INCOMES))
+
+
+def arrival(record):
+    """(side, rank, origin) of a record of the join's log: the event that is newest wins, by when it happened."""
+    _, side, partition, offset, occurred, outboxed = struct.unpack_from(">BBiqqq", record.value)
+    return side, (min(occurred, outboxed), offset), (SIDES[side], partition, offset)
+
+
+def newer(newest, subject, side, rank, where):
+    """Take an arrival in, and tell whether it is the newest of its side for that person."""
+    if (subject, side) in newest and newest[subject, side][0] >= rank:
+        return False
+    newest[subject, side] = (rank, where)
+    return True
+
+
+def checkpoint(path):
+    """(next offset, what is held): the format of the SDK's file, read by hand."""
+    held = set()
+    with closing(sqlite3.connect(path)) as db:
+        ((next_,),) = db.execute("select next from fold")
+        for subject, packed in db.execute("select subject, entries from held"):
+            at = 0
+            while at < len(packed):
+                side, partition, offset, _, _, _, _, size = HELD.unpack_from(packed, at)
+                held.add((subject, side, partition, offset))
+                at += HELD.size + size
+    return next_, held
+
+
+HELD = struct.Struct(">Biqqqq8sI")
 
 
 MOVED = {

@@ -90,8 +90,27 @@ async def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(city, work
     print(found)
     assert worker.ends == [-signal.SIGKILL] * 2
     assert found["proposals"] > 4_000
+    state = await world.compare_state()
+    assert state["folded"] == state["of"], state
     await worker.ready(times=3)
     assert worker.stop() == 0
+
+
+async def test_kill_9_of_one_of_two_and_the_rebalances_under_load_lose_nothing_and_double_nothing(city, workers):
+    world = World(city, seed=4)
+    first, second = workers("one-of-two"), workers("two-of-two")
+    await first.ready()
+    await second.ready()
+    publishing = asyncio.create_task(world.publish(6_000, rate=300))
+    for n, worker in enumerate((first, second, first)):
+        await asyncio.sleep(3)  # somewhere in the middle of its work: the seed of the test is the machine's own
+        worker.kill_and_start()
+        await worker.ready(times=2 + n // 2)
+    await publishing
+    await world.drained()
+    print(await world.compare(), await world.compare_state())
+    assert (first.ends, second.ends) == ([-signal.SIGKILL] * 2, [-signal.SIGKILL])
+    assert (first.stop(), second.stop()) == (0, 0)
 
 
 async def test_a_worker_that_comes_back_as_a_zombie_loses_nothing_and_doubles_nothing(city, workers):
@@ -106,7 +125,7 @@ async def test_a_worker_that_comes_back_as_a_zombie_loses_nothing_and_doubles_no
     first.signal(signal.SIGCONT)
     await publishing
     await world.drained()
-    print(await world.compare())
+    print(await world.compare(), await world.compare_state())
     assert (first.process.poll(), second.process.poll()) == (None, None)
     assert (first.stop(), second.stop()) == (0, 0)
 
