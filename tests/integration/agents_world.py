@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import struct
@@ -232,7 +233,7 @@ class World:
         log, folded, subjects = await self.read(JOIN_LOG), 0, 0
         for (_, partition), records in log.items():
             newest = {}
-            next_, held = checkpoint(self.city.home.store / "agents/lutece" / JOIN_LOG / f"{partition}.db")
+            next_, held = checkpoint(self._checkpoints() / f"{partition}.db")
             for record in records:
                 if record.offset < next_:
                     side, rank, (_, *where) = arrival(record)
@@ -240,6 +241,13 @@ class World:
             assert held == {(subject, side, *where) for (subject, side), (_, where) in newest.items()}
             folded, subjects = folded + next_, subjects + len({subject for subject, *_ in held})
         return {"folded": folded, "of": sum(map(len, log.values())), "subjects": subjects}
+
+    def lose_checkpoints(self):
+        """Whoever has one open goes on with it, and it is gone with that process."""
+        shutil.rmtree(self._checkpoints())
+
+    def _checkpoints(self):
+        return self.city.home.store / "agents/lutece" / JOIN_LOG
 
     def _band(self, household, income):
         monthly = income["reference_income_cents"] / 12 / (household["adults"] + household["dependants"] / 2)
