@@ -144,27 +144,17 @@ def answered(city, ends, declared, everybody, *, caught):
 
 
 def main() -> int:
-    with world.city_on_a_broker() as city:
-        ends = world.Ends(city.admin)
-        try:
-            return report(throughput(city, ends), recovery(city, ends))
-        finally:
-            ends.close()
+    with world.city_on_a_broker() as city, world.ends_of(city.admin) as ends:
+        return report(throughput(city, ends), recovery(city, ends))
 
 
 def report(found, recovered):
-    rate = {way: statistics.median(r for r, _ in runs) for way, runs in found.items()}
-    print(f"{'way':8} {'events/s':>10} {'runs':>28} {'per CPU-second':>16} {'x nowait':>9}")
-    for way, runs in found.items():
-        each = " ".join(f"{r:,.0f}" for r, _ in runs)
-        per_cpu = statistics.median(c for _, c in runs)
-        print(f"{way:8} {rate[way]:>10,.0f} {each:>28} {per_cpu:>16,.0f} {rate[way] / rate[PEER]:>9.2f}")
+    rate, ratios = world.table_of(found, PEER)
     empty, lost, kept = recovered
     pace = STATES / max(lost - empty, 0.01)
     print(f"start to first answers, no state  {empty:6.1f} s")
     print(f"{STATES:,} states, checkpoint kept  {kept:6.1f} s")
     print(f"{STATES:,} states, checkpoint lost  {lost:6.1f} s   {pace:,.0f} states/s")
-    ratios = [ours[0] / theirs[0] for ours, theirs in zip(found["sdk"], found[PEER], strict=True)]
     ratio = statistics.median(ratios)
     print(
         json.dumps(

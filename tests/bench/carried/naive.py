@@ -8,7 +8,7 @@ import faust
 from passerelle.agents.app import _FAUST
 from passerelle.agents.rules import Hop, Join
 from passerelle.agents.transport import Boot
-from passerelle_schemas.topics import partition_of
+from passerelle_schemas.topics import EXCHANGE, partition_of
 
 PARTITIONS = 4
 RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
@@ -32,6 +32,8 @@ class Naive:
         options = {**_FAUST, **declared._late(), "datadir": str(Path(tempfile.gettempdir()) / declared.id)}
         self.app = type("NaiveApp", (faust.App,), {"BootStrategy": Boot})(declared.id, **options)
         self._declared, self._waits = declared, waits
+        logs = [rule.log for rule in declared.rules.values() if isinstance(rule, Join)]
+        self._topics = {name: self.app.topic(name, **RAW) for name in (EXCHANGE, *logs)}
         for rule in declared.rules.values():
             agent = self._join(rule) if isinstance(rule, Join) else self._stateless(rule)
             source = rule.log if isinstance(rule, Join) else rule.outboxes[0].topic
@@ -59,9 +61,8 @@ class Naive:
 
     async def _send(self, outs):
         for out in outs:
-            topic = self.app.topic(out.topic, **RAW)
             at = partition_of(out.key, PARTITIONS)
-            sent = await topic.send(key=out.key, value=out.value, headers=out.headers, partition=at)
+            sent = await self._topics[out.topic].send(key=out.key, value=out.value, headers=out.headers, partition=at)
             if self._waits:
                 await sent
 

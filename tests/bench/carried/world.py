@@ -2,6 +2,7 @@
 
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -162,6 +163,15 @@ class Ends:
         self._consumer.close()
 
 
+@contextmanager
+def ends_of(access):
+    ends = Ends(access)
+    try:
+        yield ends
+    finally:
+        ends.close()
+
+
 def cpu_s(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -204,3 +214,14 @@ def wait_for(worker, ends, base, wanted, cap_s):
         if first and (done >= wanted or now - first[1] > cap_s):
             return done - first[0], now - first[1], max(cpu_s(worker.pid) - first[2], 0.01)
         time.sleep(0.02)
+
+
+def table_of(found, peer):
+    """Print what each way came to; returns (way → events/s, ratios of `sdk` to its peer, round by round)."""
+    rate = {way: statistics.median(r for r, _ in runs) for way, runs in found.items()}
+    print(f"{'way':8} {'events/s':>10} {'runs':>28} {'per CPU-second':>16} {f'x {peer}':>9}")
+    for way, runs in found.items():
+        each = " ".join(f"{r:,.0f}" for r, _ in runs)
+        per_cpu = statistics.median(c for _, c in runs)
+        print(f"{way:8} {rate[way]:>10,.0f} {each:>28} {per_cpu:>16,.0f} {rate[way] / rate[peer]:>9.2f}")
+    return rate, [ours[0] / theirs[0] for ours, theirs in zip(found["sdk"], found[peer], strict=True)]
