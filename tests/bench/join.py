@@ -16,10 +16,8 @@ partition; the time is from its start until all four were answered. Lost: withou
 with it. Empty: a join that holds nothing.
 """
 
-import json
 import os
 import shutil
-import statistics
 import sys
 import time
 
@@ -155,30 +153,15 @@ def report(found, recovered):
     print(f"start to first answers, no state  {empty:6.1f} s")
     print(f"{STATES:,} states, checkpoint kept  {kept:6.1f} s")
     print(f"{STATES:,} states, checkpoint lost  {lost:6.1f} s   {pace:,.0f} states/s")
-    ratio = statistics.median(ratios)
-    print(
-        json.dumps(
-            {
-                "bench": "join",
-                "value": round(rate["sdk"]),
-                "unit": "events/s",
-                "against": "naive Faust agents with a Table that do not wait for acknowledgements",
-                "ratio": round(ratio, 2),
-                "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-                "bar": BAR,
-                "ok": ratio >= BAR,
-                "awaiting": {"value": round(rate["await"]), "ratio": round(rate["sdk"] / rate["await"], 2)},
-                "recovery": {
-                    "states": STATES,
-                    "lost_s": round(lost, 1),
-                    "kept_s": round(kept, 1),
-                    "empty_s": round(empty, 1),
-                    "states_per_s": round(pace),
-                },
-            }
-        )
-    )
-    return 0 if ratio >= BAR else 1
+    recovery = {
+        "states": STATES,
+        "lost_s": round(lost, 1),
+        "kept_s": round(kept, 1),
+        "empty_s": round(empty, 1),
+        "states_per_s": round(pace),
+    }
+    against = "naive Faust agents with a Table that do not wait for acknowledgements"
+    return world.conclude("join", against, rate, ratios, BAR, recovery=recovery)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ carries it:
 Runs alternate. A run counts from its first output to its last, or for `CAP_S`.
 """
 
-import json
 import os
 import random
-import statistics
 import sys
 
 from carried import world
@@ -67,23 +65,8 @@ def main() -> int:
 
 def report(found):
     rate, ratios = world.table_of(found, PEER)
-    ratio = statistics.median(ratios)
-    print(
-        json.dumps(
-            {
-                "bench": "route",
-                "value": round(rate["sdk"]),
-                "unit": "events/s",
-                "against": "a naive Faust agent that does not wait for acknowledgements",
-                "ratio": round(ratio, 2),
-                "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-                "bar": BAR,
-                "ok": ratio >= BAR,
-                "awaiting": {"value": round(rate["await"]), "ratio": round(rate["sdk"] / rate["await"], 2)},
-            }
-        )
-    )
-    return 0 if ratio >= BAR else 1
+    against = "a naive Faust agent that does not wait for acknowledgements"
+    return world.conclude("route", against, rate, ratios, BAR)
 
 
 if __name__ == "__main__":

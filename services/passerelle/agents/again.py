@@ -13,7 +13,7 @@ permitted before is delivered again, under the event's own id and a decision of 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from passerelle.agents import entry as entries
@@ -22,8 +22,8 @@ from passerelle.agents.entry import BadEntry
 from passerelle.agents.reading import Heard, Record, Refused
 from passerelle.agents.rules import Hop, Join, Out, Route, applied, guarded
 from passerelle.agents.state import State
-from passerelle.envelope import parse_proposal, proposal_headers
-from passerelle.gate.again import MARK
+from passerelle.envelope import parse_proposal
+from passerelle.gate.again import again
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import EXCHANGE
@@ -102,8 +102,7 @@ class Again:
             at = said.origin
             if self._has(at.topic, at.partition, at.offset):
                 self.tally.proposed[at.rule, said.flow] += 1
-                origin = replace(at, rule=f"{at.rule}{MARK}{self.run}")
-                found.append(out._replace(headers=proposal_headers(said.event, flow=said.flow, origin=origin)))
+                found.append(out._replace(headers=again(out.headers, self.run)))
         return found
 
 

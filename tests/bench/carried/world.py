@@ -1,5 +1,6 @@
 """A city on a real broker for a bench, worker processes of one way each, and what they have put on the exchange."""
 
+import json
 import os
 import random
 import statistics
@@ -225,3 +226,21 @@ def table_of(found, peer):
         per_cpu = statistics.median(c for _, c in runs)
         print(f"{way:8} {rate[way]:>10,.0f} {each:>28} {per_cpu:>16,.0f} {rate[way] / rate[peer]:>9.2f}")
     return rate, [ours[0] / theirs[0] for ours, theirs in zip(found["sdk"], found[peer], strict=True)]
+
+
+def conclude(bench, against, rate, ratios, bar, **more):
+    """Print the last line of a bench (DESIGN §11); returns its exit code."""
+    ratio = statistics.median(ratios)
+    said = {
+        "bench": bench,
+        "value": round(rate["sdk"]),
+        "unit": "events/s",
+        "against": against,
+        "ratio": round(ratio, 2),
+        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "bar": bar,
+        "ok": ratio >= bar,
+        "awaiting": {"value": round(rate["await"]), "ratio": round(rate["sdk"] / rate["await"], 2)},
+    }
+    print(json.dumps(said | more))
+    return 0 if ratio >= bar else 1
