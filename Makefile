@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCK   := deploy/requirements.lock
+DRESS  := services/passerelle/web/assets
+PAGES  := services/passerelle/web/static/names.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench faults lock clean
@@ -11,7 +13,7 @@ LOCK   := deploy/requirements.lock
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-setup: $(VENV)/ready  ## the virtual environment, from the locked versions
+setup: $(VENV)/ready $(PAGES)  ## the virtual environment, from the locked versions, and what the pages are dressed with
 
 $(VENV)/ready: $(LOCK) pyproject.toml deploy/preflight.sh
 	@PYTHON=$(PYTHON) sh deploy/preflight.sh
@@ -21,6 +23,10 @@ $(VENV)/ready: $(LOCK) pyproject.toml deploy/preflight.sh
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(PAGES): $(wildcard $(DRESS)/*.* $(DRESS)/css/*.css $(DRESS)/js/*.js)
+	@echo "Bundling the pages' style sheets, scripts and fonts …"
+	@cd $(DRESS) && npm ci --silent --ignore-scripts --no-audit --no-fund && node build.mjs
 
 demo: setup  ## the demonstration city; ONCE=1 stops by itself, INPUT=<csv[.gz]> publishes a street-report file
 	@$(BIN)/python -m lutece.demo $(if $(ONCE),--once) $(if $(INPUT),--input "$(INPUT)")

@@ -19,4 +19,9 @@ java=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
 [ "${java:-0}" -ge 17 ] || lacks "Java 17 or later" "apt-get install openjdk-17-jre-headless"
 command -v mvn >/dev/null 2>&1 || lacks "Maven, to fetch Apache Kafka" "apt-get install maven"
 
+node=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+if [ "${node:-0}" -lt 20 ] || ! command -v npm >/dev/null 2>&1; then
+    lacks "Node.js 20 or later and npm, to bundle what the pages are dressed with" "apt-get install nodejs npm"
+fi
+
 exit "$missing"

@@ -12,6 +12,9 @@ from passerelle_schemas.faults import Fault
 CONSENT_PORT = 8470
 """Where `passerelle consent serve` listens unless told otherwise."""
 
+WEB_PORT = 8472
+"""Where `passerelle web serve` listens unless told otherwise."""
+
 CONSENT_URL = f"http://127.0.0.1:{CONSENT_PORT}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,6 +150,8 @@ class _File(_Section):
     registrars: frozenset[Slug] = frozenset()
     agents: tuple[AgentsApp, ...] = ()
     observer: bool = False
+    desk: Slug | None = None
+    timezone: str = "Europe/Paris"
     retention: Retentions = Retentions()
     keys: KeyNames = KeyNames()
     identity: Identity
@@ -173,6 +176,10 @@ class Manifest:
     agents: tuple[AgentsApp, ...]
     observer: bool
     """Whether a principal exists that reads everything and counts: in a demonstration, and nowhere else."""
+    desk: str | None
+    """The department in whose name the citizens' pages speak."""
+    timezone: str
+    """In which the pages tell the time (IANA's name)."""
     retention: Retentions
     keys: KeyNames
     identity: Identity
@@ -255,11 +262,19 @@ def _problems(document: Document, file: _File) -> Iterator[str]:
             yield document.problem(("departments", i, "id"), f"{department.id} is a principal of the bus itself")
     for name in sorted(file.registrars - {d.id for d in file.departments}):
         yield document.problem(("registrars",), f"{name} is not a department")
+    yield from _page_problems(document, file)
     if file.identity.jwks_uri and file.identity.jwks_file:
         yield document.problem(("identity", "jwks_file"), "jwks_uri says it already: one of them")
     for name, folder in file.directories:
         if not (document.path.parent / folder).is_dir():
             yield document.problem(("directories", name), f"{folder} is not a folder")
+
+
+def _page_problems(document: Document, file: _File) -> Iterator[str]:
+    if file.desk is not None and file.desk not in {d.id for d in file.departments}:
+        yield document.problem(("desk",), f"{file.desk} is not a department")
+    if file.timezone not in available_timezones():
+        yield document.problem(("timezone",), f"{file.timezone} is no time zone: Europe/Paris, …")
 
 
 def retention_ms(text: str) -> int:

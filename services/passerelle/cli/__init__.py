@@ -22,6 +22,7 @@ from passerelle.cli import (
     receipt,
     scaffold,
     up,
+    web,
 )
 from passerelle_schemas.faults import Fault
 
@@ -46,6 +47,7 @@ for group, module in {
     "ledger": ledger,
     "receipt": receipt,
     "department": scaffold,
+    "web": web,
 }.items():
     app.add_typer(module.app, name=group)
 for command in (scaffold.init, up.up, up.down, up.status, doctor.doctor):

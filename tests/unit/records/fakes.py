@@ -276,6 +276,7 @@ class City:
     broken: list = field(default_factory=list)
     ids: count = field(default_factory=lambda: count(1))
     rates: Rates | None = None
+    trust: Trust = TRUST
     receipt_keys: KeySet = field(default_factory=lambda: KeySet().holding(SEAL.jwk()))
     asked: dict = field(default_factory=dict)
     """Where to look → who was sent there."""
@@ -304,7 +305,7 @@ class City:
             )
         )
         self.app = make_app(
-            self.records, Tokens(FixedKeys(issuer.JWKS), TRUST, self.clock), self.rates or Rates(self.clock)
+            self.records, Tokens(FixedKeys(issuer.JWKS), self.trust, self.clock), self.rates or Rates(self.clock)
         )
         await self.records.start()
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)

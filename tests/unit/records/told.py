@@ -21,7 +21,6 @@ AGREEMENTS = [
     small.agreement("income", "6-1-e", {"tax.assessed.v1": ["income"]}, source="tax"),
 ]
 BUNDLE = PolicyBundle.of(AGREEMENTS, FLOWS, small.CATALOGUE)
-USES = tuple(FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements) for f in FLOWS)
 
 
 class Told:
@@ -36,7 +35,11 @@ class Told:
         ref = self.city.ref(pseudonym)
         self.town.now_ms += 1000
         records = [self.town.decision(subject=ref, flow=flow, **kwargs) for _ in range(count)]
-        batch = DecisionBatch(policy=BUNDLE.digest, flows=USES, decisions=tuple(records))
+        uses = tuple(
+            FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements)
+            for f in self.city.bundle.flows
+        )
+        batch = DecisionBatch(policy=self.city.bundle.digest, flows=uses, decisions=tuple(records))
         self.town.decisions.commit(0, *encode_decisions(batch))
         self.integrate()
         return [record.id.hex() for record in records]
@@ -57,8 +60,11 @@ class Told:
         return answer
 
 
-def told_city(store_url, ledger_url, folder):
-    """A city that is not up yet, and its ledger, both with the policy above; without a URL in a file of its folder."""
+def told_city(store_url, ledger_url, folder, *, bundle=BUNDLE, **parts):
+    """A city that is not up yet, and its ledger, both with the policy above; without a URL in a file of its folder.
+
+    ``parts``: of `City`.
+    """
     folder.mkdir()
     town = LedgerTown(folder, seed=3, store_url=ledger_url)
     town.now_ms = START_MS
@@ -67,8 +73,9 @@ def told_city(store_url, ledger_url, folder):
     index = Index(index_url)
     city = City(
         store_url,
-        bundle=BUNDLE,
+        bundle=bundle,
         ledger=LedgerEntries(town.url, MASTERS, town.folder),
         log=FolderLog(town.folder, index_url, folder / "witnesses.policy"),
+        **parts,
     )
     return Told(city, town, index)

@@ -1,0 +1,123 @@
+"""`passerelle web`: the city's pages. Composition root: the one place that puts their real parts together."""
+
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from passerelle.cli.options import ConsentUrl
+from passerelle.config import WEB_PORT
+
+if TYPE_CHECKING:
+    import httpx
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.config import Settings
+    from passerelle.web.site import Site
+
+COMPONENT = "web"
+
+app = typer.Typer(
+    help="The city's pages: citizens, consultations, register, audit, control room.", no_args_is_help=True
+)
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 finds a free one.")] = WEB_PORT,
+    public_url: Annotated[
+        str | None,
+        typer.Option(envvar="PASSERELLE_WEB_URL", help="Where browsers find it [http://127.0.0.1:<port>]."),
+    ] = None,
+    consent_url: ConsentUrl,
+) -> None:
+    """Serve the pages over HTTP until SIGTERM. `keys/web.json` says where people sign in."""
+    import asyncio
+
+    import uvloop
+
+    from passerelle.cli.serving import listen
+    from passerelle.config import settings
+    from passerelle.telemetry import configure
+
+    configure(COMPONENT)
+    with listen(host, port) as listening, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings(), listening, public_url, consent_url))
+
+
+async def _serve(here: "Settings", listening: socket.socket, public_url: str | None, consent_url: str) -> None:
+    import gc
+
+    import httpx
+
+    from passerelle.city.manifest import Manifest
+    from passerelle.cli.serving import serve as serve_until_told
+    from passerelle.cli.serving import server
+    from passerelle.web.app import make_app
+    from passerelle.web.service import TIMEOUT_S
+
+    manifest = Manifest.load(here.manifest_path)
+    public_url = public_url or f"http://127.0.0.1:{listening.getsockname()[1]}"
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)
+    async with (
+        httpx.AsyncClient(base_url=consent_url, timeout=TIMEOUT_S, limits=limits) as consent,
+        httpx.AsyncClient() as providers,
+    ):
+        application = make_app(_site(here, manifest, public_url.rstrip("/"), consent, providers))
+        gc.freeze()
+        await serve_until_told(server(application), listening, COMPONENT)
+
+
+def _site(
+    here: "Settings",
+    manifest: "Manifest",
+    public_url: str,
+    consent: "httpx.AsyncClient",
+    providers: "httpx.AsyncClient",
+) -> "Site":
+    import time
+    from zoneinfo import ZoneInfo
+
+    from passerelle.issuer import LocalIssuer
+    from passerelle.web.assets import Assets
+    from passerelle.web.service import ConsentService
+    from passerelle.web.sessions import Audience, Sessions
+    from passerelle.web.signing_in.identity import PIVOT_SCOPES
+    from passerelle.web.signing_in.kept import Kept
+    from passerelle.web.signing_in.provider import Client, Provider, clients
+    from passerelle.web.site import Site
+    from passerelle_schemas.faults import Fault
+
+    if manifest.desk is None:
+        hint = "desk: <department> names the one through whose pages citizens speak"
+        raise Fault("the manifest has no desk", where=str(manifest.path), hint=hint)
+
+    def clock() -> int:
+        return time.time_ns() // 1_000_000
+
+    file = here.home.keys / "web.json"
+    scopes = {Audience.CITIZEN: PIVOT_SCOPES, Audience.STAFF: ("profile",)}
+    found = clients(file)
+    return Site(
+        city=manifest.controller.name,
+        departments={d.id: d.name for d in manifest.departments},
+        desk=manifest.desk,
+        dpo=manifest.controller.dpo,
+        authority=(manifest.controller.authority.name, manifest.controller.authority.url),
+        origin=manifest.origin,
+        public_url=public_url,
+        zone=ZoneInfo(manifest.timezone),
+        consent=ConsentService(consent, LocalIssuer(here.home, manifest).mint),
+        sessions=Sessions(clock),
+        kept=Kept(clock),
+        providers={
+            audience: Provider(Client.of(file, audience.value, found[audience.value], scopes[audience]), providers)
+            for audience in Audience
+            if audience.value in found
+        },
+        assets=Assets.load(),
+        clock=clock,
+        demonstration=manifest.observer,
+    )

@@ -1,0 +1,1 @@
+"""Drafts of agreements, and what citizens think of them."""

@@ -1,0 +1,1 @@
+"""For who is on call: flows, lag, health, dead letters."""

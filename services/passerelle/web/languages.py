@@ -1,0 +1,83 @@
+"""French and English: which one a page speaks, and the words of the second (gettext; French is the source).
+
+A page has one address in each language: `/registre` in French, `/en/registre` in English.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+LOCALES = Path(__file__).parent / "locale"
+
+
+class Language(StrEnum):
+    """What the pages speak."""
+
+    FR = "fr"
+    EN = "en"
+
+    @property
+    def prefix(self) -> str:
+        """What its addresses begin with."""
+        return "" if self is Language.FR else f"/{self.value}"
+
+    @property
+    def other(self) -> "Language":
+        """The language that one can change to."""
+        return Language.EN if self is Language.FR else Language.FR
+
+
+class Words:
+    """The words of one language, as gettext functions."""
+
+    def __init__(self, language: Language, messages: Mapping[str, tuple[str, ...]]) -> None:
+        """``messages``: the translated forms, singular first, by the French message."""
+        self._language = language
+        self._messages = messages
+
+    def gettext(self, message: str) -> str:
+        """Return the message in this language; in French where it has no translation, which a test forbids."""
+        return self._messages.get(message, (message,))[0]
+
+    def ngettext(self, one: str, many: str, n: int) -> str:
+        """Return the form for ``n``. In French nought is singular, in English it is not."""
+        singular = n in (0, 1) if self._language is Language.FR else n == 1
+        forms = self._messages.get(one, (one, many))
+        return forms[0] if singular else forms[-1]
+
+
+@cache
+def words(language: Language) -> Words:
+    """Read the catalogues of a language: one file for each section of the site."""
+    messages: dict[str, tuple[str, ...]] = {}
+    for path in sorted((LOCALES / language.value).glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language.value, abort_invalid=True):
+                if message.id:
+                    key = message.id if isinstance(message.id, str) else message.id[0]
+                    said = message.string or ""
+                    messages[key] = (said,) if isinstance(said, str) else tuple(said)
+    return Words(language, messages)
+
+
+class LanguagePaths:
+    """ASGI: takes `/en` off a path, and notes the language in the request's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            language = Language.FR
+            path: str = scope["path"]
+            prefix = Language.EN.prefix
+            if path == prefix or path.startswith(prefix + "/"):
+                language, path = Language.EN, path[len(prefix) :] or "/"
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+            scope.setdefault("state", {})["language"] = language
+        await self._app(scope, receive, send)

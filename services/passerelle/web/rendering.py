@@ -1,0 +1,43 @@
+"""HTML: Jinja templates, one environment for each language; everything is escaped, nothing is inline."""
+
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from passerelle.web.languages import Language, words
+from passerelle.web.visit import Visit
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def environment(language: Language) -> Environment:
+    """Return the templates of one language."""
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    env.policies["ext.i18n.trimmed"] = True
+    spoken = words(language)
+    env.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    env.globals["form_key"] = lambda: secrets.token_urlsafe(16)
+    return env
+
+
+def page(visit: Visit, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """Render a page. In every template: ``visit``, ``site``, ``f`` (formats), ``to`` (addresses), ``form_key()``."""
+    html = (
+        environment(visit.language)
+        .get_template(template)
+        .render(visit=visit, site=visit.site, f=visit.formats, to=visit.to, **context)
+    )
+    return HTMLResponse(html, status_code=status, headers={"Content-Language": visit.language.value})
