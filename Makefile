@@ -5,6 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCK   := deploy/requirements.lock
 DRESS  := services/passerelle/web/assets
+IDENTITY := deploy/identity/node_modules
 PAGES  := services/passerelle/web/static/names.json
 
 .DEFAULT_GOAL := help
@@ -28,7 +29,10 @@ $(PAGES): $(wildcard $(DRESS)/*.* $(DRESS)/css/*.css $(DRESS)/js/*.js)
 	@echo "Bundling the pages' style sheets, scripts and fonts …"
 	@cd $(DRESS) && npm ci --silent --ignore-scripts --no-audit --no-fund && node build.mjs
 
-demo: setup  ## the demonstration city; ONCE=1 stops by itself, INPUT=<csv[.gz]> publishes a street-report file
+$(IDENTITY): deploy/identity/package-lock.json
+	@cd deploy/identity && npm ci --silent --no-audit --no-fund && touch node_modules
+
+demo: setup $(IDENTITY)  ## the demonstration city; ONCE=1 stops by itself, INPUT=<csv[.gz]> publishes a street-report file
 	@$(BIN)/python -m lutece.demo $(if $(ONCE),--once) $(if $(INPUT),--input "$(INPUT)")
 
 check: setup  ## format, lint, types, imports, unit tests: under a minute
@@ -40,7 +44,7 @@ check: setup  ## format, lint, types, imports, unit tests: under a minute
 test: check  ## all tests, on a real broker and PostgreSQL
 	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit tests/contract
 	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
-	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults tests/browser
 
 format: setup  ## put the code in its form
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -18,16 +18,19 @@ import typer
 from rich.console import Console
 
 from lutece import reports
+from lutece.cast import cast
 from lutece.citizens import generate
 from lutece.day import events_of
+from lutece.identities import identity_provider
 from lutece.observer import Observer
 from lutece.play import DAY_COUNTS, play
 from lutece.settled import Settled
-from lutece.stage import Stage, stage
+from lutece.stage import Pages, Stage, stage
 from lutece.summary import Outcome
 from lutece.voices import delivered_after_ack
+from passerelle.city.node import HOST, free_port, is_free
 from passerelle.cli import tell
-from passerelle.config import settings
+from passerelle.config import WEB_PORT, settings
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.verify import Outcome as Verified
 from passerelle_consent.ledger.audit.verify import verify
@@ -67,11 +70,18 @@ def _run(files: Sequence[Path], *, once: bool) -> bool:
     started = time.monotonic()
     for file in files:
         next(reports.read_reports(file), None)  # the file and its columns, before anything is started
-    with stage(settings(), lambda what: console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {what}")) as city:
-        people = generate(CITIZENS)
-        # A file's reports take the place of invented ones: what its departments receive can be counted from it.
-        counts = replace(DAY_COUNTS, reports=0) if files else DAY_COUNTS
-        events = list(events_of(people, counts=counts))
+    people = generate(CITIZENS)
+    # A file's reports take the place of invented ones: what its departments receive can be counted from it.
+    counts = replace(DAY_COUNTS, reports=0) if files else DAY_COUNTS
+    events = list(events_of(people, counts=counts))
+    here = settings()
+    port = WEB_PORT if is_free(WEB_PORT) else free_port()
+    provider = identity_provider(here.manifest_path.parent / "identity", cast(people, events), _address(port))
+    with (
+        provider as clients,
+        stage(here, lambda what: _step(what, started), Pages(port=port, clients=clients)) as city,
+    ):
+        console.print(f"The city's pages: [bold]{_address(port)}[/]", highlight=False)
         with Observer(city.access("observer"), city.observed_topics(), city.bundle.catalogue) as observer:
             day = play(city, people, events, files, console)
             settled = Settled(
@@ -96,8 +106,16 @@ def _run(files: Sequence[Path], *, once: bool) -> bool:
             )
         _tell(city, outcome)
         if not once:
-            _stay()
+            _stay(port)
     return outcome.delivered_after_ack == 0 and outcome.ledger["verified"] and all(t.all_went for t in day.tallies)
+
+
+def _address(port: int) -> str:
+    return f"http://{HOST}:{port}"
+
+
+def _step(what: str, started: float) -> None:
+    console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {what}")
 
 
 def _checkpoint_size(city: Stage) -> int:
@@ -136,8 +154,8 @@ def _tell(city: Stage, outcome: Outcome) -> None:
     console.print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 
-def _stay() -> None:
-    console.print("The city stays up. Ctrl-C ends it.")
+def _stay(port: int) -> None:
+    console.print(f"The city stays up: [bold]{_address(port)}[/] (choose who to be). Ctrl-C ends it.", highlight=False)
     with suppress(KeyboardInterrupt):
         signal.pause()
 

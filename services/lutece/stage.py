@@ -1,9 +1,11 @@
 """Set the demonstration up: a home of its own, the broker, what the manifest wants, and the running components."""
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from passerelle.city.apply import City
 from passerelle.city.broker import Broker
@@ -80,13 +82,22 @@ def wipe(home: Home) -> None:
     (home.root / MARKER).touch()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pages:
+    """Where the city's pages are to be, and what `keys/web.json` says of where people sign in."""
+
+    port: int
+    clients: Mapping[str, Any]
+
+
 @contextmanager
-def stage(settings: Settings, say: Say) -> Iterator[Stage]:
+def stage(settings: Settings, say: Say, pages: Pages) -> Iterator[Stage]:
     """Bring the city up, and down again however the block ends."""
     wipe(settings.home)
+    _name_clients(settings.home, pages)
     manifest = Manifest.load(settings.manifest_path)
     bundle, keyring = manifest.policy_bundle(), manifest.keyring(settings.home)
-    with running(manifest, settings.home, gate_workers=GATE_WORKERS, progress=say) as city:
+    with running(manifest, settings.home, gate_workers=GATE_WORKERS, web_port=pages.port, progress=say) as city:
         yield Stage(
             settings=settings,
             manifest=manifest,
@@ -97,3 +108,10 @@ def stage(settings: Settings, say: Say) -> Iterator[Stage]:
             consent_url=city.consent_url,
             wanted=City(manifest=manifest, home=settings.home, admin=city.broker.access()).wanted(),
         )
+
+
+def _name_clients(home: Home, pages: Pages) -> None:
+    home.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = home.web_clients
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(pages.clients))

@@ -79,6 +79,11 @@ class Home:
         return f"sqlite:///{self.store / 'ledger-index.sqlite'}"
 
     @property
+    def web_clients(self) -> Path:
+        """Who the pages are at the providers where people sign in. Without it nobody can."""
+        return self.keys / "web.json"
+
+    @property
     def broker_file(self) -> Path:
         """Which broker this home uses."""
         return self.kafka / "broker.json"

@@ -122,6 +122,7 @@ def desired(manifest: Manifest, catalogue: Catalogue, plans: Mapping[AgentsApp, 
         _gate(manifest),
         _consent(),
         _ledger(),
+        _control_room(by_name, [plan.app_id for plan in plans.values()]),
         *(_agents(plan) for plan in plans.values()),
         _observer(by_name) if manifest.observer else (),
     )
@@ -228,6 +229,16 @@ def _consent() -> Iterator[Acl]:
 def _ledger() -> Iterator[Acl]:
     yield from _topics("ledger", "READ", [DECISIONS, JOURNAL])
     yield _group("ledger", "ledger")
+
+
+def _control_room(topics: Iterable[str], apps: Iterable[str]) -> Iterator[Acl]:
+    """Counts decisions, shows dead letters, and how far behind everybody is. Writes nothing."""
+    names = sorted(topics)
+    read = [name for name in names if name == DECISIONS or name.startswith("deadletter.")]
+    yield from _topics("control-room", "READ", read)
+    yield from _topics("control-room", "DESCRIBE", [name for name in names if name not in read])
+    for group in ("gate", *apps):
+        yield Acl(principal="control-room", operation="DESCRIBE", resource="GROUP", name=group)
 
 
 def _agents(plan: AgentsPlan) -> Iterator[Acl]:

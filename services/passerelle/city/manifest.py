@@ -27,7 +27,9 @@ RECEIPT_KEY_BYTES = 32
 PARTITIONS_MAX = 1_000
 """Each is a producer and some threads of the gate; more than this needs more than one city."""
 
-RESERVED = frozenset({"admin", "broker", "controller", "gate", "consent", "ledger", "observer", "agents"})
+RESERVED = frozenset(
+    {"admin", "broker", "controller", "gate", "consent", "ledger", "observer", "agents", "control-room"}
+)
 """Principals of the bus itself: a department of that name would have their rights."""
 
 DAY_MS = 86_400_000
@@ -209,7 +211,8 @@ class Manifest:
     def principals(self) -> tuple[str, ...]:
         """Everyone who connects to the broker, its own users aside."""
         apps = (app.principal for app in self.agents)
-        return (*self.department_ids, "gate", "consent", "ledger", *apps, *(("observer",) if self.observer else ()))
+        own = ("gate", "consent", "ledger", "control-room")
+        return (*self.department_ids, *own, *apps, *(("observer",) if self.observer else ()))
 
     def policy_bundle(self) -> "PolicyBundle":
         """The city's policy. Raises `DocumentFault` with file and line of every problem in any of its files."""

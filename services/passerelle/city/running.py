@@ -37,13 +37,14 @@ def running(
     ledger: bool = True,
     agents: Sequence[str] | None = None,
     consent_port: int | None = None,
+    web_port: int | None = None,
     heap_mb: int = HEAP_MB,
     broker_settings: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Iterator[RunningCity]:
     """Bring a city up, and down again however the block ends. Raises `Fault`; nothing is then left running.
 
-    ``agents`` are modules; None: all that the manifest names.
+    ``agents`` are modules; None: all that the manifest names. ``web_port``: of the city's pages; None: without them.
     A broker that was up before, or that somebody else runs, is used and left as it was.
     """
     found = Broker.find(home)
@@ -55,7 +56,9 @@ def running(
         City(manifest=manifest, home=home, admin=broker.access()).apply()
         port = free_port() if consent_port is None else consent_port
         modules = [app.module for app in manifest.agents] if agents is None else agents
-        parts = tuple(_components(port, gate_workers=gate_workers, ledger=ledger, agents=modules))
+        parts = [*_components(port, gate_workers=gate_workers, ledger=ledger, agents=modules)]
+        if web_port is not None:
+            parts.append(_pages(port, web_port))
         environ = {"PASSERELLE_MANIFEST": str(manifest.path)}
         with Supervisor(home=home, environ=environ, consent_url=f"http://{HOST}:{port}") as supervisor:
             progress(f"starting {', '.join(part.name for part in parts)}")
@@ -65,6 +68,11 @@ def running(
     finally:
         if ours:
             broker.down()
+
+
+def _pages(consent_port: int, port: int) -> Component:
+    consent = f"http://{HOST}:{consent_port}"
+    return Component(name="web", arguments=("web", "serve", "--port", str(port), "--consent-url", consent))
 
 
 def gate_names(workers: int) -> list[str]:

@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from passerelle.config import CONSENT_PORT, WEB_PORT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -61,7 +63,7 @@ def up(*, detach: Detach = False, port: Port = None, gates: Gates = 1, heap: Hea
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    _in_foreground(manifest, here.home, port=port or _port(), gates=gates, heap=heap)
+    _in_foreground(manifest, here.home, port=port or _port(CONSENT_PORT), gates=gates, heap=heap)
 
 
 def down() -> None:
@@ -104,11 +106,10 @@ def _found(home: "Home") -> "Supervised | None":
     return Supervised.find(home)
 
 
-def _port() -> int:
+def _port(usual: int) -> int:
     from passerelle.city.node import free_port, is_free
-    from passerelle.config import CONSENT_PORT
 
-    return CONSENT_PORT if is_free(CONSENT_PORT) else free_port()
+    return usual if is_free(usual) else free_port()
 
 
 def _given(option: str, value: int | None) -> list[str]:
@@ -119,14 +120,26 @@ def _given(option: str, value: int | None) -> list[str]:
 
 
 def _in_foreground(manifest: "Manifest", home: "Home", *, port: int, gates: int, heap: int) -> None:
+    from passerelle.city.node import HOST
     from passerelle.city.running import running
 
     console = Console()
     said = _Said(console)
     try:
-        with running(manifest, home, consent_port=port, gate_workers=gates, heap_mb=heap, progress=said.step) as city:
+        pages = _port(WEB_PORT) if manifest.desk is not None else None
+        with running(
+            manifest,
+            home,
+            consent_port=port,
+            web_port=pages,
+            gate_workers=gates,
+            heap_mb=heap,
+            progress=said.step,
+        ) as city:
             said.done()
             console.print(_headline(manifest.id, city.consent_url), highlight=False)
+            if pages is not None:
+                console.print(f"its pages: http://{HOST}:{pages}", highlight=False)
             try:
                 _watch(city, console)
             finally:

@@ -97,7 +97,7 @@ def _site(
     def clock() -> int:
         return time.time_ns() // 1_000_000
 
-    file = here.home.keys / "web.json"
+    file = here.home.web_clients
     scopes = {Audience.CITIZEN: PIVOT_SCOPES, Audience.STAFF: ("profile",)}
     found = clients(file)
     return Site(

@@ -39,7 +39,8 @@ def may(wanted, operation, resource="TOPIC"):
 def test_every_right_is_a_literal_permission_on_a_topic_group_or_transaction(wanted):
     assert {(a.pattern, a.permission, a.host) for a in wanted.acls} == {("LITERAL", "ALLOW", "*")}
     assert {a.resource for a in wanted.acls} == {"TOPIC", "GROUP", "TRANSACTIONAL_ID"}
-    assert {a.operation for a in wanted.acls} == {"READ", "WRITE"}
+    assert {a.operation for a in wanted.acls} == {"READ", "WRITE", "DESCRIBE"}
+    assert {a.principal for a in wanted.acls if a.operation == "DESCRIBE"} == {"control-room"}
     assert not any("*" in a.name for a in wanted.acls)
 
 

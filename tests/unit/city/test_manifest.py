@@ -46,7 +46,7 @@ def test_the_demonstration_city_is_sound():
     assert manifest.partitions == 4
     assert len(manifest.departments) == 13
     assert manifest.policy_bundle().flows
-    assert manifest.principals[-5:] == ("gate", "consent", "ledger", "agents.lutece", "observer")
+    assert manifest.principals[-6:] == ("gate", "consent", "ledger", "control-room", "agents.lutece", "observer")
 
 
 def test_without_a_word_there_is_no_observer(copy):

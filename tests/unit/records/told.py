@@ -26,8 +26,8 @@ BUNDLE = PolicyBundle.of(AGREEMENTS, FLOWS, small.CATALOGUE)
 class Told:
     """A city, its ledger, and a way for what the city journals into the ledger."""
 
-    def __init__(self, city, town, index):
-        self.city, self.town, self.index = city, town, index
+    def __init__(self, city, town, index, flows):
+        self.city, self.town, self.index, self.flows = city, town, index, flows
         self.journalled = 0
         self.integrator = town.started()
 
@@ -36,8 +36,7 @@ class Told:
         self.town.now_ms += 1000
         records = [self.town.decision(subject=ref, flow=flow, **kwargs) for _ in range(count)]
         uses = tuple(
-            FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements)
-            for f in self.city.bundle.flows
+            FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements) for f in self.flows
         )
         batch = DecisionBatch(policy=self.city.bundle.digest, flows=uses, decisions=tuple(records))
         self.town.decisions.commit(0, *encode_decisions(batch))
@@ -60,7 +59,7 @@ class Told:
         return answer
 
 
-def told_city(store_url, ledger_url, folder, *, bundle=BUNDLE, **parts):
+def told_city(store_url, ledger_url, folder, *, bundle=BUNDLE, flows=FLOWS, **parts):
     """A city that is not up yet, and its ledger, both with the policy above; without a URL in a file of its folder.
 
     ``parts``: of `City`.
@@ -78,4 +77,4 @@ def told_city(store_url, ledger_url, folder, *, bundle=BUNDLE, **parts):
         log=FolderLog(town.folder, index_url, folder / "witnesses.policy"),
         **parts,
     )
-    return Told(city, town, index)
+    return Told(city, town, index, flows)

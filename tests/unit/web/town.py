@@ -84,6 +84,7 @@ async def town(folder, *, public_url=PUBLIC, providers=None):
         None,
         folder / "ledger",
         bundle=manifest.policy_bundle(),
+        flows=manifest.policy_bundle().flows,
         catalogue=manifest.policy_bundle().catalogue,
         trust=Trust(issuer=issuer.ISSUER, audience=issuer.AUDIENCE, departments=frozenset(manifest.department_ids)),
     )

@@ -1,4 +1,4 @@
-"""`passerelle deadletters replay`: for each kind of letter, what it is to try its record again.
+"""For each kind of dead letter, what it is to try its record again.
 
 * a refused *row* of an outbox is given back to the relay, which checks it again;
 * what a *webhook* did not hand on is handed on now, when the citizen's standing still allows it;
@@ -54,7 +54,10 @@ class Desk:
     manifest: "Manifest"
     access: "KafkaAccess"
     bearing: "Bearing"
+    """The owner's."""
     asked: Asked
+    teller: "Bearing | None" = None
+    """As whom the ledger is told; None: as the owner."""
 
     def auth(self) -> "httpx.Auth":
         """As the owner, or as an operator of the bus. Raises `Fault`."""
