@@ -8,13 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka import admin as _admin
 from confluent_kafka.admin import AdminClient
 
+from passerelle.city.cluster import api
 from passerelle.config import KafkaAccess
 from passerelle.web.control.pulse import Kind, Pulse
 from passerelle.web.control.seen import Look, Seen
@@ -29,8 +28,6 @@ AGAIN_S = 5.0
 STALE_S = 15.0
 """What is older than this is not said to be how things are."""
 
-admin_api: Any = _admin
-"""It ships types, but not for all of its names."""
 _log = structlog.get_logger("web")
 
 
@@ -131,7 +128,7 @@ class Watch:
 
     def _look(self, admin: AdminClient) -> Look:
         parts = [TopicPartition(topic, i) for topic, count in self.watched.topics.items() for i in range(count)]
-        latest = admin_api.OffsetSpec.latest()
+        latest = api().OffsetSpec.latest()
         asked = admin.list_offsets(dict.fromkeys(parts, latest), request_timeout=WAIT_S)
         ends = {(part.topic, part.partition): future.result().offset for part, future in asked.items()}
         totals: Counter[str] = Counter()
