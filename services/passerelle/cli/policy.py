@@ -13,8 +13,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from passerelle.city.manifest import Manifest
-    from passerelle.config import Settings
-    from passerelle.replay import Replaying
     from passerelle_consent.policy.bundle import PolicyBundle
 
 INTERRUPTED = 130
@@ -63,6 +61,7 @@ def replay(
     """
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
+    from passerelle.past import opened
     from passerelle.replay_report import plain, tell
 
     here = settings()
@@ -70,7 +69,7 @@ def replay(
     manifest = Manifest.load(here.manifest_path)
     changed = _changed(manifest, agreements, flows)
     try:
-        with _replaying(here, since_ms) as replaying, _progress(replaying.entries, quiet=as_json) as looked:
+        with opened(here, since_ms) as replaying, _progress(replaying.entries, quiet=as_json) as looked:
             report = replaying.run(changed.table(), looked)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)
@@ -98,29 +97,6 @@ def _changed(manifest: "Manifest", agreements: Path, flows: Path | None) -> "Pol
         if folder is not None and not folder.is_dir():
             raise Fault("no such folder", where=str(folder))
     return PolicyBundle.load(manifest.contracts, flows or manifest.flows, agreements)
-
-
-@contextmanager
-def _replaying(here: "Settings", since_ms: int) -> Iterator["Replaying"]:
-    import sqlalchemy as sa
-
-    from passerelle.masters import MasterFiles
-    from passerelle.replay import Replaying
-    from passerelle_consent.ledger.database.store import Store, StoreAway
-    from passerelle_consent.records.past import looking_back
-    from passerelle_schemas.faults import Fault
-
-    store = Store(here.ledger_store_url(), read_only=True)
-    try:
-        with looking_back(here.consent_store_url()) as consent:
-            masters = MasterFiles(here.home.keys)  # before the ledger's state, whose keys they open
-            with store.reading() as ledger:
-                yield Replaying(ledger, consent, masters, since_ms)
-    except (sa.exc.SQLAlchemyError, StoreAway):
-        hint = "was this city ever started? passerelle consent serve; passerelle ledger integrate"
-        raise Fault("a database cannot be read", where=str(here.home.store), hint=hint) from None
-    finally:
-        store.close()
 
 
 @contextmanager

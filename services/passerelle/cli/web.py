@@ -1,6 +1,8 @@
 """`passerelle web`: the city's pages. Composition root: the one place that puts their real parts together."""
 
 import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +15,14 @@ if TYPE_CHECKING:
 
     from passerelle.city.manifest import Manifest
     from passerelle.config import Settings
+    from passerelle.issuer import Bearing
+    from passerelle.replaying import Desk
+    from passerelle.settling import Settled
+    from passerelle.web.control.watch import Watched
     from passerelle.web.site import Site
+    from passerelle_consent.wire import Cause
+
+    Act = Callable[[Desk, str, str, Cause], Settled]
 
 COMPONENT = "web"
 
@@ -65,9 +74,12 @@ async def _serve(here: "Settings", listening: socket.socket, public_url: str | N
         httpx.AsyncClient(base_url=consent_url, timeout=TIMEOUT_S, limits=limits) as consent,
         httpx.AsyncClient() as providers,
     ):
-        application = make_app(_site(here, manifest, public_url.rstrip("/"), consent, providers))
-        gc.freeze()
-        await serve_until_told(server(application), listening, COMPONENT)
+        site = _site(here, manifest, public_url.rstrip("/"), consent, providers)
+        with _control_room(here, manifest, consent_url) as extras:
+            site.extras.update(extras)
+            application = make_app(site)
+            gc.freeze()
+            await serve_until_told(server(application), listening, COMPONENT)
 
 
 def _site(
@@ -121,3 +133,54 @@ def _site(
         clock=clock,
         demonstration=manifest.observer,
     )
+
+
+@contextmanager
+def _control_room(here: "Settings", manifest: "Manifest", consent_url: str) -> Iterator["Mapping[type, object]"]:
+    """What the control room needs, by type, while the broker is watched from a thread."""
+    from functools import partial
+
+    from passerelle.past import opened
+    from passerelle.replaying import Asked
+    from passerelle.settling import desk, discard, owners, replay
+    from passerelle.web.control.room import Room, Settling
+    from passerelle.web.control.watch import Watch
+    from passerelle.web.control.whatif import WhatIf
+    from passerelle_schemas.catalogue import Catalogue
+
+    def settled(act: "Act", owner: str, reference: str, cause: "Cause", teller: "Bearing") -> "Settled":
+        at = desk(here, manifest, owner, Asked(consent_url=consent_url), teller=teller)
+        return act(at, owner, reference, cause)
+
+    watch = Watch(access=here.access("control-room"), watched=_watched(here, manifest))
+    watch.start()
+    try:
+        yield {
+            Room: Room(watch, here.home, owners(manifest)),
+            Settling: Settling(replay=partial(settled, replay), discard=partial(settled, discard)),
+            WhatIf: WhatIf(manifest=manifest, past=partial(opened, here)),
+            Catalogue: manifest.policy_bundle().catalogue,
+        }
+    finally:
+        watch.stop()
+
+
+def _watched(here: "Settings", manifest: "Manifest") -> "Watched":
+    """The topics through which records pass, and who reads which, as the manifest's rights say."""
+    from passerelle.city.apply import City
+    from passerelle.web.control.watch import Watched
+    from passerelle_schemas.topics import DECISIONS, EXCHANGE
+
+    wanted = City(manifest=manifest, home=here.home, admin=here.access("control-room")).wanted()
+    passing = {
+        name: topic.partitions
+        for name, topic in wanted.topics.items()
+        if name in (EXCHANGE, DECISIONS) or name.startswith(("outbox.", "inbox.", "agents."))
+    }
+    groups = {"gate": [EXCHANGE]}
+    for app in manifest.agents:
+        read = [
+            a.name for a in wanted.acls if (a.principal, a.operation, a.resource) == (app.principal, "READ", "TOPIC")
+        ]
+        groups[app.principal] = sorted(name for name in read if name.startswith("outbox."))
+    return Watched(topics=passing, groups=groups)

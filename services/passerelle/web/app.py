@@ -6,6 +6,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from passerelle.web import assets, home
+from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
 from passerelle.web.rendering import page
@@ -18,6 +19,7 @@ ROUTERS = (
     assets.router,
     home.router,
     signing_in.router,
+    control.router,
 )
 COMPRESSED_BYTES_MIN = 800
 

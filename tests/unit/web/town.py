@@ -1,5 +1,6 @@
 """The pages of Lutèce over a consent service and a ledger in this process: real policy, real stores, no broker."""
 
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -121,3 +122,8 @@ async def town(folder, *, public_url=PUBLIC, providers=None):
         await city.down()
         city.ledger.close()
         told.town.store.close()
+
+
+def form_token(shown):
+    """The token of the first form of a page."""
+    return re.search(r'name="form-token" value="([0-9a-f]+)"', shown.text)[1]

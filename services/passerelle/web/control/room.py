@@ -2,17 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from passerelle.city.supervised import Supervised
 from passerelle.config import Home
 from passerelle.dead_letters import Waiting, waiting
+from passerelle.issuer import Bearing
 from passerelle.letters import read
+from passerelle.settling import Settled
 from passerelle.web.control.pulse import FlowPace, Second
 from passerelle.web.control.seen import Look
 from passerelle.web.control.watch import Watch
+from passerelle_consent.wire import Cause
 from passerelle_schemas.faults import Fault
 
 if TYPE_CHECKING:
@@ -42,8 +45,20 @@ class Snapshot:
         return None if self.look is None else self.look.lags.get(group)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settling:
+    """What an operator does about a dead letter, as the command line does it."""
+
+    replay: Callable[[str, str, Cause, Bearing], Settled]
+    """Owner, reference, cause, and as whom the ledger is told. Raises `Fault`."""
+    discard: Callable[[str, str, Cause, Bearing], Settled]
+
+
 class Room:
     """The control room's parts, for as long as the site runs."""
+
+    streams = 0
+    """Browsers that are told of each look."""
 
     def __init__(self, watch: Watch, home: Home, owners: Sequence[str]) -> None:
         """``owners``: whose dead letters are shown."""
