@@ -1,5 +1,6 @@
 """The control room: counts, the map, and its pages, over a broker that a test plays."""
 
+import itertools
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -64,7 +65,7 @@ def test_boxes_of_the_map_do_not_overlap_and_lines_join_what_is_read():
     agents = [Node(id="agents.a", name="a", said="", per_minute=5.0, late=True)]
     drawn = flow_map(left, agents, left[:1], {"agents.a": ["tax"]})
     tops = [box.y for box in drawn.left]
-    assert [b - a for a, b in zip(tops, tops[1:], strict=False)] == [BOX_HEIGHT + BOX_GAP] * 2
+    assert [b - a for a, b in itertools.pairwise(tops)] == [BOX_HEIGHT + BOX_GAP] * 2
     assert [line.kind for line in drawn.lines] == ["flow", "late", "flow"]
 
 
