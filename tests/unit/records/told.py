@@ -26,7 +26,7 @@ BUNDLE = PolicyBundle.of(AGREEMENTS, FLOWS, small.CATALOGUE)
 class Told:
     """A city, its ledger, and a way for what the city journals into the ledger."""
 
-    def __init__(self, city, town, index, flows):
+    def __init__(self, city, town, index, flows=FLOWS):
         self.city, self.town, self.index, self.flows = city, town, index, flows
         self.journalled = 0
         self.integrator = town.started()

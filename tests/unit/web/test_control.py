@@ -1,28 +1,19 @@
 """The control room: counts, the map, and its pages, over a broker that a test plays."""
 
 import itertools
-import time
-from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 
-from passerelle.dead_letters import Waiting
-from passerelle.replaying import Outcome
-from passerelle.settling import Settled
 from passerelle.web.control.flow_map import BOX_GAP, BOX_HEIGHT, Node, flow_map
 from passerelle.web.control.pulse import WINDOW_S, Pulse
-from passerelle.web.control.room import Room, Settling
 from passerelle.web.control.seen import Look, Seen
-from passerelle.web.control.watch import Watch, Watched
-from passerelle.web.control.whatif import WhatIf
 from passerelle.web.visit import FORM_TOKEN
-from passerelle_consent.wire import Cause, DeadLetter
-from passerelle_schemas.catalogue import Catalogue
+from passerelle_consent.wire import Cause
+from unit.web.control_room import FLOW, a_room
+from unit.web.control_room import ONE_REFERENCE as LETTER_REFERENCE
 from unit.web.town import form_token, people
 
 NOW = 1_800_000_000
-FLOW = "tariff.schools"
 
 
 def test_a_minute_is_counted_by_flow_verdict_and_reason():
@@ -69,45 +60,9 @@ def test_boxes_of_the_map_do_not_overlap_and_lines_join_what_is_read():
     assert [line.kind for line in drawn.lines] == ["flow", "late", "flow"]
 
 
-LETTER = DeadLetter(
-    component="gate", reason="unreadable", topic="exchange", partition=1, offset=42, rule="r;outbox.tax.x;0;7;0"
-)
-AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
-ONE = Waiting(letter=LETTER, owner="gate", count=2, first=AT, last=AT)
-
-
 @pytest.fixture
 def room(town, tmp_path):
-    """A room whose broker answered a moment ago; one letter waits."""
-    watched = Watched(
-        topics={"outbox.tax.income-assessed": 4, "exchange": 4, "decisions": 4, "inbox.schools": 4},
-        groups={"gate": ["exchange"], "agents.lutece": ["outbox.tax.income-assessed"]},
-    )
-    watch = Watch(access=None, watched=watched)
-    for ago, end in ((30, 0), (0, 60)):
-        watch.seen.add(Look(at=time.time() - ago, ends={"exchange": end}, lags={"gate": 3, "agents.lutece": 5_000}))
-    watch.pulse.add(int(time.time()) - 2, [(FLOW, "deny", "consent-withdrawn")] * 3)
-    room = Room(watch, SimpleNamespace(supervised_file=tmp_path / "none.json"), [])
-    room._letters = float("inf"), (ONE,)
-    done = []
-
-    def act(kind):
-        def settled(owner, reference, cause, teller):
-            done.append((kind, owner, reference, cause, teller.scopes))
-            return Settled(outcome=Outcome(said=""), entry="00")
-
-        return settled
-
-    town.site.extras.update(
-        {
-            Room: room,
-            Settling: Settling(replay=act("replay"), discard=act("discard")),
-            Catalogue: town.manifest.policy_bundle().catalogue,
-            WhatIf: WhatIf(manifest=town.manifest, past=None),
-        }
-    )
-    room.done = done
-    return room
+    return a_room(town, tmp_path)
 
 
 @pytest.mark.parametrize("path", ["", "/messages", "/contrats", "/essai", "/essai?accord=meal-tariff-income@1"])
@@ -138,10 +93,10 @@ async def test_a_broker_that_does_not_answer_is_said(town, room):
 async def test_a_letter_is_settled_as_the_operator(town, room, what, kind):
     async with town.visitor(people()["operator"]) as operator:
         shown = await operator.get("/controle/messages")
-        said = {"owner": "gate", "reference": ONE.reference, "cause": Cause("rule-mended").value, "faire": what}
+        said = {"owner": "gate", "reference": LETTER_REFERENCE, "cause": Cause("rule-mended").value, "faire": what}
         answer = await operator.post("/controle/messages", data={**said, FORM_TOKEN: form_token(shown)})
     assert answer.status_code == 303
-    assert room.done == [(kind, "gate", ONE.reference, Cause("rule-mended"), ["operator"])]
+    assert room.done == [(kind, "gate", LETTER_REFERENCE, Cause("rule-mended"), ["operator"])]
 
 
 async def test_a_draft_that_is_no_agreement_is_refused_with_its_line(town, room):
