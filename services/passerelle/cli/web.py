@@ -121,6 +121,7 @@ def _site(
         origin=manifest.origin,
         public_url=public_url,
         zone=ZoneInfo(manifest.timezone),
+        policy=manifest.policy_bundle(),
         consent=ConsentService(consent, LocalIssuer(here.home, manifest).mint),
         sessions=Sessions(clock),
         kept=Kept(clock),

@@ -6,6 +6,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from passerelle.web import assets, home
+from passerelle.web.citizen import history, sharings
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
@@ -19,6 +20,10 @@ ROUTERS = (
     assets.router,
     home.router,
     signing_in.router,
+    sharings.own,
+    sharings.wards,
+    history.own,
+    history.wards,
     control.router,
 )
 COMPRESSED_BYTES_MIN = 800

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse
 
 from passerelle.web.languages import Language, words
 from passerelle.web.visit import Visit
+from passerelle.web.words import FILTERS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,6 +30,7 @@ def environment(language: Language) -> Environment:
     env.policies["ext.i18n.trimmed"] = True
     spoken = words(language)
     env.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    env.filters.update(FILTERS)
     env.globals["form_key"] = lambda: secrets.token_urlsafe(16)
     return env
 

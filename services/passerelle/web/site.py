@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from passerelle.web.assets import Assets
+from passerelle.web.citizen.sharing import Sharings
+from passerelle.web.languages import Language
 from passerelle.web.service import ConsentService
 from passerelle.web.sessions import Audience, Sessions
 from passerelle.web.signing_in.kept import Kept
 from passerelle.web.signing_in.provider import Provider
+from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_schemas.catalogue import Text
 
 
@@ -30,6 +34,8 @@ class Site:
     public_url: str
     """Where browsers find the site, without a slash at the end."""
     zone: ZoneInfo
+    policy: PolicyBundle
+    """In force: what pages say about it is decided by the same core as at the gate."""
     consent: ConsentService
     sessions: Sessions
     kept: Kept
@@ -42,6 +48,11 @@ class Site:
     """Whether the pages say that nobody here is real."""
     extras: dict[type, object] = field(default_factory=dict)
     """What a section alone needs (the control room's view of the broker), by its type."""
+
+    @cached_property
+    def sharings(self) -> Mapping[str, Sharings]:
+        """The city's sharings, by language."""
+        return {language.value: Sharings(self.policy, language.value) for language in Language}
 
     @property
     def https(self) -> bool:

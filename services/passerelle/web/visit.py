@@ -83,6 +83,10 @@ class Visit:
         said = words(self.language).gettext(message)
         return said % values if values else said
 
+    def say_count(self, one: str, many: str, n: int) -> str:
+        """The same with a number `n`."""
+        return words(self.language).ngettext(one, many, n) % {"n": self.formats.number(n)}
+
     def to(self, path: str, **query: object) -> str:
         """The address of one of our pages in the page's language."""
         asked = {name: value for name, value in query.items() if value not in (None, "")}
@@ -116,7 +120,8 @@ async def visiting(request: Request) -> Visit:
     return Visit(
         request=request,
         site=site,
-        language=request.state.language,
+        # What goes wrong outside of the language's middleware is told in French.
+        language=getattr(request.state, "language", Language.FR),
         theme=theme if theme in THEMES else THEMES[0],
         session=site.sessions.find(request.cookies.get(SESSION_COOKIE)),
     )

@@ -12,7 +12,7 @@ from passerelle.web.rendering import TEMPLATES, environment
 
 WEB = Path(languages.__file__).parent
 SPOKEN = ("title", "placeholder", "alt", "aria-label", "data-l", "aria-description")
-NAMES = {"Passerelle", "English", "Français", "§"}
+NAMES = {"Passerelle", "English", "Français", "§", "PDF", "JWS"}
 
 
 def messages():

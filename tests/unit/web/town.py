@@ -108,6 +108,7 @@ async def town(folder, *, public_url=PUBLIC, providers=None):
         origin=manifest.origin,
         public_url=public_url,
         zone=ZoneInfo(manifest.timezone),
+        policy=city.bundle,
         consent=ConsentService(city.http, mint),
         sessions=Sessions(clock),
         kept=Kept(clock),

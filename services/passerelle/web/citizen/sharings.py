@@ -1,0 +1,150 @@
+"""What is shared about me, one sharing, and what I say to it."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from passerelle.web.citizen.sharing import standing_of
+from passerelle.web.citizen.whose import OWN, WARDS, About, Whose
+from passerelle.web.rendering import page
+from passerelle.web.service import Answer, Refused, ServiceAway
+from passerelle.web.visit import Form
+
+NOTICES_SHOWN = 3
+RECENT = 5
+SAID = frozenset({"give", "refuse", "withdraw", "object"})
+STALE = frozenset({"stale-etag", "stale-notice", "illegal-transition"})
+"""What was on the page is no longer so: it is shown anew, and the person says it again or not."""
+
+Agreement = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
+Ident = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+
+own, wards = APIRouter(prefix=OWN), APIRouter(prefix=WARDS)
+
+
+@own.get("/accord/{agreement}")
+@wards.get("/accord/{agreement}")
+async def sharing(whose: About, agreement: Agreement) -> Response:
+    """One sharing."""
+    return await _sharing(whose, agreement)
+
+
+@own.get("")
+@wards.get("")
+async def home(whose: About) -> Response:
+    """What is shared about somebody."""
+    visit, read = whose.visit, whose.visit.site.consent.read
+    standing, recent, notices = await asyncio.gather(
+        read(visit.who, whose.api("standing")),
+        _or_none(read(visit.who, whose.api("disclosures"), limit=RECENT)),
+        _or_none(read(visit.who, whose.api("notices"), limit=NOTICES_SHOWN)),
+    )
+    held = standing_of(standing.body)
+    found = visit.site.sharings[visit.language.value].all(held, visit.site.clock())
+    seen = {d["flow"] for d in recent.body["disclosures"]} if recent else set()
+    return page(
+        visit,
+        "citizen/home.html",
+        whose=whose,
+        standing=standing.body,
+        etag=standing.etag,
+        mine=[s for s in found if s.concerns or s.flow.id in seen],
+        others=[s for s in found if not (s.concerns or s.flow.id in seen)],
+        recent=recent.body["disclosures"] if recent else None,
+        notices=[n for n in (notices.body["notices"] if notices else ()) if n["read_at"] is None],
+    )
+
+
+async def _sharing(whose: Whose, agreement: str, *, trouble: str = "", status: int = 200) -> Response:
+    visit, read = whose.visit, whose.visit.site.consent.read
+    standing, changes, deliveries = await asyncio.gather(
+        read(visit.who, whose.api("standing")),
+        _or_none(read(visit.who, whose.api("changes"), limit=200)),
+        _or_none(read(visit.who, whose.api("disclosures"), limit=200)),
+    )
+    found = visit.site.sharings[visit.language.value].under(agreement, standing_of(standing.body), visit.site.clock())
+    if not found:
+        raise HTTPException(404)
+    shown = found[0]
+    (control,) = [c for c in shown.controls if c.agreement.id == agreement]
+    decided = deliveries.body["disclosures"] if deliveries else None
+    return page(
+        visit,
+        "citizen/sharing.html",
+        status=status,
+        whose=whose,
+        sharing=shown,
+        control=control,
+        etag=standing.etag,
+        standing=standing.body,
+        trouble=trouble,
+        changes=[c for c in (changes.body["changes"] if changes else ()) if _is_about(c["agreement"], agreement)],
+        deliveries=None if decided is None else [d for d in decided if d["flow"] == shown.flow.id][:RECENT],
+    )
+
+
+@own.post("/accord/{agreement}")
+@wards.post("/accord/{agreement}")
+async def say(whose: About, agreement: Agreement, form: Form) -> Response:
+    """Say yes, no, or that one objects."""
+    visit, word = whose.visit, str(form.get("dire", ""))
+    notice = str(form.get("notice", ""))
+    if word not in SAID or not notice.isdecimal():
+        raise HTTPException(400)
+    body = {"notice": int(notice)}
+    key = str(form.get("form-key", ""))
+    try:
+        answer = await visit.site.consent.change(
+            visit.who,
+            "POST",
+            whose.api(f"agreements/{agreement}/{word}"),
+            body,
+            # The page offers several buttons under one key: each word is a request of its own.
+            key=f"{key}.{word}"[:128] if key else None,
+            if_match=str(form.get("etag", "")) or None,
+        )
+    except Refused as refused:
+        if refused.kind not in STALE and refused.status not in (403, 409):
+            raise
+        return await _sharing(whose, agreement, trouble=refused.kind, status=409)
+    where = f"{whose.at(agreement)}/accuse/{answer.body['acknowledgement']}"
+    return RedirectResponse(visit.to(where), status_code=303)
+
+
+@own.get("/accord/{agreement}/accuse/{change}")
+@wards.get("/accord/{agreement}/accuse/{change}")
+async def acknowledged(whose: About, agreement: Agreement, change: Ident) -> Response:
+    """What was said, and since when it holds."""
+    visit, read = whose.visit, whose.visit.site.consent.read
+    said, standing = await asyncio.gather(
+        read(visit.who, f"/v1/acknowledgements/{change}"), read(visit.who, whose.api("standing"))
+    )
+    found = visit.site.sharings[visit.language.value].under(agreement, standing_of(standing.body), visit.site.clock())
+    if not found or not _is_about(said.body["agreement"], agreement):
+        raise HTTPException(404)
+    (control,) = [c for c in found[0].controls if c.agreement.id == agreement]
+    return page(
+        visit,
+        "citizen/receipt.html",
+        whose=whose,
+        said=said.body,
+        sharing=found[0],
+        control=control,
+        etag=standing.etag,
+    )
+
+
+def _is_about(ref: str | None, agreement: str) -> bool:
+    return (ref or "").partition("@")[0] == agreement
+
+
+async def _or_none(asked: Any) -> Answer | None:
+    """What comes from the ledger: the page says what it can without."""
+    try:
+        answer: Answer = await asked
+    except ServiceAway:
+        return None
+    return answer
