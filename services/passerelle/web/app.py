@@ -6,7 +6,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from passerelle.web import assets, home
-from passerelle.web.citizen import history, sharings
+from passerelle.web.citizen import history, receipts, sharings
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
@@ -22,6 +22,8 @@ ROUTERS = (
     signing_in.router,
     sharings.own,
     sharings.wards,
+    receipts.own,
+    receipts.wards,
     history.own,
     history.wards,
     control.router,
