@@ -20,12 +20,18 @@ def new_city(folder: Path, ident: str, *, fr: str, en: str) -> list[Path]:
     try:
         manifest = Manifest.load(folder / "city.yaml")
         written += new_department(manifest, DESK, fr="Accueil des usagers", en="Citizen desk", event=EVENT)
+        _name_desk(folder / "city.yaml")
         manifest = Manifest.load(folder / "city.yaml")
         written += new_rule(manifest, event=f"{DESK}.{EVENT}.v1", to=WORKS)
     except BaseException:  # Ctrl-C as well
         undo(written, folders)
         raise
     return written
+
+
+def _name_desk(path: Path) -> None:
+    """Once the department is there, citizens speak through its pages."""
+    path.write_text(path.read_text("utf-8").replace(f"# desk: {DESK}", f"desk: {DESK}", 1), "utf-8")
 
 
 def _files(folder: Path, ident: str, *, fr: str, en: str) -> dict[Path, str]:
