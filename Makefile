@@ -8,8 +8,11 @@ DRESS  := services/passerelle/web/assets
 IDENTITY := deploy/identity/node_modules
 PAGES  := services/passerelle/web/static/names.json
 
+# A city, and a test of one, is many processes: without kept bytecode each would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench faults lock clean
+.PHONY: help setup demo test check static format bench faults lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,14 +38,16 @@ $(IDENTITY): deploy/identity/package-lock.json
 demo: setup $(IDENTITY)  ## the demonstration city; ONCE=1 stops by itself, INPUT=<csv[.gz]> publishes a street-report file
 	@$(BIN)/python -m lutece.demo $(if $(ONCE),--once) $(if $(INPUT),--input "$(INPUT)")
 
-check: setup  ## format, lint, types, imports, unit tests: under a minute
+static: setup
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+check: static  ## format, lint, types, imports, unit tests: under a minute
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgresql" tests/unit tests/contract
 
-test: check  ## all tests, on a real broker and PostgreSQL
-	@$(BIN)/pytest -q -n auto -m "slow or postgresql" tests/unit tests/contract
+test: static  ## all tests, on a real broker and PostgreSQL
+	@$(BIN)/pytest -q -n auto tests/unit tests/contract
 	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults tests/browser
 
