@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import sqlalchemy as sa
 
 PACKAGE = "postgresql"
 OWNER = "passerelle"
@@ -21,6 +22,23 @@ START_S_MAX = 60.0
 STOP_S_MAX = 30.0
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=256MB")
 """For tests, which crash processes and never the machine. A bench waits for the disk."""
+
+OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+EMPTY = """
+    DO $$ DECLARE name text; held boolean; BEGIN
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '%version' LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO held;
+            IF held THEN EXECUTE format('TRUNCATE %I CASCADE', name); END IF;
+        END LOOP;
+        FOR name IN SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL LOOP
+            EXECUTE format('ALTER SEQUENCE %I RESTART', name);
+        END LOOP;
+    END $$
+"""
+"""All tables but those that say which revision it is. TRUNCATE costs as much for an empty one: it is asked first."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,16 @@ class Server:
         name = f"test_{next(self.numbers)}"
         self.sql(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://{OWNER}@/{name}?host={self.folder}"
+
+    def empty(self, url: str) -> None:
+        """Leave a database as its tables were made: no session of anybody, no row, no number given out."""
+        name = sa.make_url(url).database
+        with psycopg.connect(self.conninfo(name), autocommit=True) as conn:
+            end = time.monotonic() + STOP_S_MAX
+            while conn.execute(OTHERS).fetchall():
+                assert time.monotonic() < end, "a session does not end"
+                time.sleep(0.001)
+            conn.execute(EMPTY)
 
     def sql(self, statement: str, database: str = "postgres") -> list:
         """Run one statement as an operator would, and commit."""

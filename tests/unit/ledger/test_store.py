@@ -20,6 +20,12 @@ S_MAX = 20
 
 
 @pytest.fixture
+def store_url(empty_url):
+    """The tables are the tests' matter."""
+    return empty_url
+
+
+@pytest.fixture
 def engine(store_url):
     """Of a database that a store has brought up to date."""
     Store(store_url).close()
@@ -147,7 +153,7 @@ def test_who_lost_the_lead_commits_nothing_however_late(town):
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
 def test_a_session_that_the_server_ends_is_away_and_the_next_is_there(town):
     with town.store.reading() as db:
         assert db.head() is None

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import structlog
 
@@ -12,14 +14,6 @@ def _plain_logs():
     structlog.configure(processors=[error_class, scrub, structlog.processors.JSONRenderer()])
     yield
     structlog.reset_defaults()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def store_url(request, tmp_path):
-    """An empty store: every test that asks for a city runs on both databases."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/consent.db"
-    return request.getfixturevalue("postgresql").database()
 
 
 @pytest.fixture
@@ -40,11 +34,15 @@ async def slow_city(store_url):
 
 
 @pytest.fixture
-async def told(store_url, request, tmp_path):
+async def told(store_url, request, tmp_path, lend):
     """A city with its ledger, both on the same kind of database."""
-    on_server = store_url.startswith("postgresql")
-    ledger_url = request.getfixturevalue("postgresql").database() if on_server else None
-    told = told_city(store_url, ledger_url, tmp_path / "ledger")
+    folder, ledger_url = tmp_path / "ledger", None
+    folder.mkdir()
+    if store_url.startswith("postgresql"):
+        ledger_url = lend()
+    else:
+        shutil.copy(request.getfixturevalue("file_with_tables"), folder / "ledger.sqlite")
+    told = told_city(store_url, ledger_url, folder)
     await told.city.up()
     yield told
     await told.city.down()

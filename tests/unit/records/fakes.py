@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import httpx
+from fastapi import FastAPI
 
 from passerelle.audited import FolderLog
 from passerelle_consent.ledger.log.commitments import Committed
@@ -255,6 +256,19 @@ CONTROLLER = Controller(
 SEAL = Seal.of(b"a seal of tests, of 32 bytes....")
 
 
+AT_REST = []
+"""Applications of cities that are down. FastAPI takes its routes apart at the first request, longer than most tests."""
+
+
+def _app(records, tokens, rates):
+    """An application for a city: a new one, or one at rest, told of its new city in the way of `make_app`."""
+    if not AT_REST:
+        return make_app(records, tokens, rates)
+    app = AT_REST.pop()
+    app.state.records, app.state.authenticate, app.state.rates = records, tokens, rates
+    return app
+
+
 @dataclass
 class City:
     """One consent service and what surrounds it. `up` again on the same store is a restart."""
@@ -280,6 +294,8 @@ class City:
     receipt_keys: KeySet = field(default_factory=lambda: KeySet().holding(SEAL.jwk()))
     asked: dict = field(default_factory=dict)
     """Where to look → who was sent there."""
+    app: FastAPI | None = None
+    """While it is up."""
 
     async def up(self):
         self.gate = Gate(self.broker, diligent=self.diligent)
@@ -304,7 +320,7 @@ class City:
                 on_broken=self.broken.append,
             )
         )
-        self.app = make_app(
+        self.app = _app(
             self.records, Tokens(FixedKeys(issuer.JWKS), self.trust, self.clock), self.rates or Rates(self.clock)
         )
         await self.records.start()
@@ -314,6 +330,9 @@ class City:
     async def down(self):
         await self.http.aclose()
         await self.records.stop()
+        if self.app is not None:
+            AT_REST.append(self.app)
+            self.app = None
         committed = Committed(subject_commit=b"c" * 32, body_commit=b"c" * 32, sealed=b"")
         for said in self.broker.journal():  # what the ledger could not write down would stop it
             draft = draft_of_journal(said)

@@ -227,6 +227,7 @@ async def test_an_export_is_proven_offline(known, format_):
         rows, proof = (io.BytesIO(archive.read(name)) for name in names)
     found = verify_export(rows, proof, SIGNER.verifier)
     assert (found.head.entries, found.head.whole, found.head.asked) == (3, False, Selection(verdict=Verdict.DENY))
+    await until(lambda: reads(known.city))
     assert [r.subject for r in reads(known.city)] == [None]
 
 

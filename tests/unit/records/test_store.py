@@ -17,6 +17,12 @@ from unit.records.fakes import City
 REVISIONS = "records/migrations/versions"
 
 
+@pytest.fixture
+def store_url(empty_url):
+    """The tables are the tests' matter."""
+    return empty_url
+
+
 async def migrated(url):
     store = Store(url)
     await store.open()

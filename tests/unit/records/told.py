@@ -64,7 +64,7 @@ def told_city(store_url, ledger_url, folder, *, bundle=BUNDLE, flows=FLOWS, **pa
 
     ``parts``: of `City`.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     town = LedgerTown(folder, seed=3, store_url=ledger_url)
     town.now_ms = START_MS
     FolderPublisher(town.folder, SIGNER.verifier).write_key()
