@@ -8,17 +8,13 @@ from unittest.mock import patch
 
 import pytest
 
-from faults.run import SHORT_LIVED
-from passerelle.city.apply import City
-from passerelle.city.broker import TEST_SETTINGS, Broker
+from faults import founded
+from faults.founded import MANIFEST, SHORT_LIVED
+from passerelle.city.broker import Broker
 from passerelle.city.manifest import Manifest
 from passerelle.config import Home, KafkaAccess, Settings
 from postgresql import PACKAGE, Server, binaries, serving
 
-PROJECT = Path(__file__).parent.parent
-KAFKA_DIR = PROJECT / "deploy/kafka"
-MANIFEST = PROJECT / "deploy/city.yaml"
-HEAP_MB = 512
 LONGEST_FIRST = (
     "test_the_judge_finds_broken_rules",
     "test_agents",
@@ -55,9 +51,16 @@ class RunningCity:
         return {"PASSERELLE_HOME": str(self.home.root), "PASSERELLE_MANIFEST": str(self.manifest.path)}
 
 
-def start_broker(home: Home, **settings: str) -> Broker:
+def start_broker(home: Home) -> Broker:
     with patch.dict(os.environ, SHORT_LIVED):
-        return Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
+        return founded.start_broker(home)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a city that was founded and stopped, to be copied; one for all processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return founded.founded(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +72,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
-    """The real deploy/city.yaml, applied. A test may kill the broker and start it anew: its record is followed."""
+def city(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[RunningCity]:
+    """The real deploy/city.yaml, carried out. A test may kill the broker and start it anew: its record is followed."""
     home = Home(root=tmp_path_factory.mktemp("home"))
+    founded.copied(made, home)
     running = RunningCity(home=home, broker=start_broker(home), manifest=Manifest.load(MANIFEST))
     try:
-        City(manifest=running.manifest, home=home, admin=running.access("admin")).apply()
         yield running
     finally:
         last = Broker.find(home)

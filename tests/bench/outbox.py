@@ -17,7 +17,8 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import MANIFEST, RunningCity, start_broker
+from conftest import RunningCity, start_broker
+from faults.founded import MANIFEST
 from passerelle.city.apply import City
 from passerelle.city.manifest import Manifest
 from passerelle.config import Home

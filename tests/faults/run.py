@@ -18,39 +18,39 @@ if not __package__:  # run as a script: its siblings are found from the folder a
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults import judge
+from faults.founded import MANIFEST, PROJECT, SHORT_LIVED, copied, found, start_broker
 from faults.scenario import PLANS, Ground, Outcome, Plan, run
-from passerelle.city.apply import City
-from passerelle.city.broker import TEST_SETTINGS, Broker
 from passerelle.city.manifest import Manifest
 from passerelle.config import Home, Settings
 
-PROJECT = Path(__file__).resolve().parents[2]
 HISTORIES = PROJECT / ".passerelle/faults"
 
 
-SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
-"""For a broker that lives a minute or two: its JVM's second compiler would cost as much as the whole run gains."""
-
-
 @contextmanager
-def broker_and_city(environ: Mapping[str, str] = SHORT_LIVED, **settings: str) -> Iterator[Ground]:
-    """A fresh city on a broker of its own, gone afterwards, also when somebody ends this process with SIGTERM."""
+def broker_and_city(
+    made: Path | None = None, *, environ: Mapping[str, str] = SHORT_LIVED, **settings: str
+) -> Iterator[Ground]:
+    """A city on a broker of its own, gone afterwards, also when somebody ends this process with SIGTERM.
+
+    Fresh, or a copy of the one that was founded as ``made``.
+    """
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with patch.dict(os.environ, environ), _city(settings) as ground:
+        with patch.dict(os.environ, environ), _city(made, settings) as ground:
             yield ground
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def _city(settings: Mapping[str, str]) -> Iterator[Ground]:
+def _city(made: Path | None, settings: Mapping[str, str]) -> Iterator[Ground]:
     with tempfile.TemporaryDirectory(prefix="passerelle-faults-") as folder:
         home = Home(root=Path(folder))
-        manifest = Manifest.load(PROJECT / "deploy/city.yaml")
-        broker = Broker.up(home, PROJECT / "deploy/kafka", heap_mb=512, extra={**TEST_SETTINGS, **settings})
+        if made is not None:
+            copied(made, home)
+        broker = start_broker(home, **settings) if made is not None else found(home, **settings)
+        manifest = Manifest.load(MANIFEST)
         try:
-            City(manifest=manifest, home=home, admin=broker.access("admin")).apply()
             yield Ground(
                 settings=Settings(home=home, manifest_path=manifest.path), manifest=manifest, access=broker.access
             )

@@ -14,9 +14,9 @@ from faults.scenario import PLANS, run
 @pytest.mark.broker
 @pytest.mark.fault
 @pytest.mark.timeout(600)
-def test_nothing_is_delivered_after_an_acknowledged_withdrawal_whatever_happens_to_the_workers():
+def test_nothing_is_delivered_after_an_acknowledged_withdrawal_whatever_happens_to_the_workers(made):
     plan = PLANS["mixed"]
-    with broker_and_city() as ground:
+    with broker_and_city(made) as ground:
         outcome = run(ground, plan, history_of(plan))
     show(plan, outcome)
     findings = judge(read(outcome.history))

@@ -104,8 +104,8 @@ def await_lives(city, component, lives):
 
 @pytest.mark.broker
 @pytest.mark.fault
-def test_kill_9_of_gate_and_agents_loses_nothing_and_doubles_nothing():
-    with broker_and_city() as ground, whole_city(ground) as city:
+def test_kill_9_of_gate_and_agents_loses_nothing_and_doubles_nothing(made):
+    with broker_and_city(made) as ground, whole_city(ground) as city:
         people = link(ground, city.portal, PEOPLE, SEED)
         consenting = people[: PEOPLE // 2]
         for person in consenting:

@@ -19,9 +19,9 @@ EXPECTED = {
 @pytest.mark.broker
 @pytest.mark.fault
 @pytest.mark.parametrize("rule", EXPECTED)
-def test_a_broken_rule_is_found(rule):
+def test_a_broken_rule_is_found(rule, made):
     plan = PLANS[rule]
-    with broker_and_city() as ground:
+    with broker_and_city(made) as ground:
         outcome = run(ground, plan, history_of(plan))
     show(plan, outcome)
     found = judge(read(outcome.history)).broken()

@@ -23,7 +23,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from conftest import KAFKA_DIR, PROJECT, RunningCity, start_broker
+from conftest import RunningCity, start_broker
+from faults.founded import KAFKA_DIR, PROJECT
 from passerelle.city import cluster, process
 from passerelle.city.apply import City, NotApplied
 from passerelle.city.broker import Broker, State

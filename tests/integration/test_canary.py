@@ -183,8 +183,8 @@ def refused(person):
 
 
 @pytest.fixture(scope="module")
-def ground():
-    with broker_and_city() as ready:
+def ground(made):
+    with broker_and_city(made) as ready:
         yield ready
 
 

@@ -91,8 +91,8 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story():
-    with broker_and_city(**QUICK) as ground:
+def story(made):
+    with broker_and_city(made, **QUICK) as ground:
         with whole_city(ground) as city:
             story = lived(city)
             erased(city, story)

@@ -54,9 +54,9 @@ class Taken:
 
 
 @pytest.fixture(scope="module")
-def taken(tmp_path_factory):
+def taken(tmp_path_factory, made):
     folder = tmp_path_factory.mktemp("citizen")
-    with broker_and_city() as ground:
+    with broker_and_city(made) as ground:
         with whole_city(ground) as city:
             person = linked(city)
             me = httpx.Client(base_url=city.portal.url, auth=city.portal.citizens()(person.pseudonym), timeout=30)

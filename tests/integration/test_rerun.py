@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from conftest import MANIFEST
+from faults.founded import MANIFEST
 from lutece.agents import city as agents
 from passerelle.city.manifest import Manifest
 from passerelle.testkit.real import real_city

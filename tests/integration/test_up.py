@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.run import SHORT_LIVED
+from faults.founded import SHORT_LIVED
 from passerelle.city import process
 from passerelle.city.broker import Broker
 from passerelle.city.supervised import Supervised

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from faults.run import PROJECT, broker_and_city
+from faults.founded import PROJECT
+from faults.run import broker_and_city
 from faults.scenario import Ground
 from faults.whole_city import Published, whole_city
 from integration.test_canary import MOVES, REPORTS, linked
@@ -71,8 +72,8 @@ def until_told(city, who, count):
 
 
 @pytest.fixture(scope="module")
-def story():
-    with broker_and_city() as ground:
+def story(made):
+    with broker_and_city(made) as ground:
         story = Story(ground=ground)
         with whole_city(ground) as city:
             live(city, story)

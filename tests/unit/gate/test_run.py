@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 from typer.testing import CliRunner
 
-from conftest import MANIFEST
+from faults.founded import MANIFEST
 from passerelle.city.manifest import Manifest
 from passerelle.cli import gate
 from passerelle.gate import run
