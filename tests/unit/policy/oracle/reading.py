@@ -3,6 +3,7 @@
 import calendar
 import re
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +28,17 @@ def without(policy_id):
     return "".join(kept)
 
 
+@cache
+def _parsed(text):
+    return cedarpy.PolicySet.from_str(text)
+
+
 class Oracle:
     """One flow and its agreements, as Cedar entities."""
 
     def __init__(self, flow, agreements, contract, text=TEXT):
         """``flow`` and ``agreements`` are documents (plain JSON); ``contract`` is the Avro schema of the event."""
-        self._policies = cedarpy.PolicySet.from_str(text)
+        self._policies = _parsed(text)
         self._flow = flow
         self._agreements = agreements
         self._fields = {f["name"]: f.get("passerelle.from") or [f"{flow['event']}#{f['name']}"] for f in contract}
