@@ -38,7 +38,7 @@ class Told:
         uses = tuple(
             FlowUse(flow=f.id, recipient=f.recipient, purpose=f.purpose, agreements=f.agreements) for f in self.flows
         )
-        batch = DecisionBatch(policy=self.city.bundle.digest, flows=uses, decisions=tuple(records))
+        batch = DecisionBatch(policy=(self.city.bundle or BUNDLE).digest, flows=uses, decisions=tuple(records))
         self.town.decisions.commit(0, *encode_decisions(batch))
         self.integrate()
         return [record.id.hex() for record in records]
