@@ -97,6 +97,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/v1/agreements/{agreement}"),
         ("GET", "/v1/agreements/{agreement}/versions/{version}"),
         ("GET", "/v1/flows"),
+        ("GET", "/v1/register/counts"),
         ("GET", "/v1/notices/{agreement}/{version}"),
         ("GET", "/v1/openapi.json"),
         ("GET", "/v1/consultations"),

@@ -24,6 +24,7 @@ from passerelle_consent.records.http import (
     objections,
     openapi,
     overrides,
+    public_counts,
     receipts,
     register,
     restrictions,
@@ -50,6 +51,7 @@ ROUTERS = (
     receipts.router,
     export.router,
     register.router,
+    public_counts.router,
     attention.router,
     letters.router,
     consultations.router,
@@ -85,5 +87,6 @@ def make_app(records: Records, authenticate: Authenticator, rates: Rates) -> Fas
         redoc_url=None,
     )
     app.state.records = records
+    app.state.public_counts = public_counts.KeptCounts()
     guard(app, ROUTERS, authenticate, rates)
     return app
