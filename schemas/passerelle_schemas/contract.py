@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import fastavro
+from pydantic import ValidationError
 
 from passerelle_schemas.codec import HEAD_BYTES, Undecodable, frame, schema_id_of
 from passerelle_schemas.faults import Fault
@@ -47,6 +48,8 @@ class Contract:
     """Field → the ``<type>#<field>`` that contribute to it; a field of an original event is its own source."""
     owner: str
     description: Text
+    words: Mapping[str, Text]
+    """What each field is, for people; `contracts check` asks for all of them, a test's may have none."""
     classes: Mapping[str, str]
     compatibility: Mode
     retention: str
@@ -105,6 +108,14 @@ def _fits(value: object, schema: Any) -> bool:
         return False
 
 
+def _words(spec: Mapping[str, Any]) -> Text | None:
+    """A field's description; None where it has none in both languages, which `rules` tells with its line."""
+    try:
+        return Text.model_validate(spec.get("passerelle.description"))
+    except ValidationError:
+        return None
+
+
 def contract_of(type_: str, schema_id: int, schema: Mapping[str, Any]) -> Contract:
     """Build from what a file or a policy bundle holds. Raises `Fault`, and whatever fastavro raises for no schema."""
     parts = TYPE.fullmatch(type_)
@@ -126,6 +137,7 @@ def contract_of(type_: str, schema_id: int, schema: Mapping[str, Any]) -> Contra
         sources={f["name"]: tuple(f.get("passerelle.from", ())) or (f"{type_}#{f['name']}",) for f in specs},
         owner=schema["passerelle.owner"],
         description=Text.model_validate(schema["passerelle.description"]),
+        words={f["name"]: said for f in specs if (said := _words(f)) is not None},
         classes={f["name"]: f["passerelle.class"] for f in specs},
         compatibility=Mode(schema.get("passerelle.compatibility", Mode.BACKWARD)),
         retention=schema["passerelle.retention"],

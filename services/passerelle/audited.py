@@ -138,6 +138,7 @@ class FolderLog:
             published_ms=published_ms,
             signatures=_signatures(Note.parse(note), verifier, known),
             note=note.decode(),
+            vkey=verifier.encode(),
         )
 
     def file(self, name: str) -> bytes | None:

@@ -98,6 +98,8 @@ class Signed:
     published_ms: int
     signatures: Sequence[Signature]
     note: str
+    vkey: str
+    """The log's verifier key (C2SP signed-note)."""
 
 
 class TooLong(Exception):

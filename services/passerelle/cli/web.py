@@ -120,6 +120,8 @@ def _site(
         authority=(manifest.controller.authority.name, manifest.controller.authority.url),
         origin=manifest.origin,
         public_url=public_url,
+        # On loopback the public name is nobody's: there the commands on the pages name the service itself.
+        log_url=manifest.controller.consent if public_url.startswith("https://") else str(consent.base_url),
         zone=ZoneInfo(manifest.timezone),
         policy=manifest.policy_bundle(),
         consent=ConsentService(consent, LocalIssuer(here.home, manifest).mint),

@@ -7,9 +7,12 @@ from starlette.responses import Response
 
 from passerelle.web import assets, home
 from passerelle.web.citizen import history, receipts, sharings
+from passerelle.web.consultations import office
+from passerelle.web.consultations import routes as consultations
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
+from passerelle.web.register import routes as register
 from passerelle.web.rendering import page
 from passerelle.web.service import Refused, ServiceAway
 from passerelle.web.signing_in import routes as signing_in
@@ -27,6 +30,9 @@ ROUTERS = (
     history.own,
     history.wards,
     control.router,
+    register.router,
+    consultations.router,
+    office.router,
 )
 COMPRESSED_BYTES_MIN = 800
 

@@ -60,13 +60,13 @@ class ConsentService:
         self._public: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
         self._tokens: OrderedDict[tuple[Any, ...], tuple[float, str]] = OrderedDict()
 
-    async def public(self, path: str, **query: Any) -> Answer:
-        """Read what needs no token. It may be `PUBLIC_KEPT_S` old."""
-        asked = str(httpx.URL(path, params=_present(query)))
+    async def public(self, path: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> Answer:
+        """Read what needs no token. It may be `PUBLIC_KEPT_S` old. ``headers``: a form, a language."""
+        asked = f"{httpx.URL(path, params=_present(query))} {sorted((headers or {}).items())}"
         held = self._public.get(asked)
         if held is not None and time.monotonic() - held[0] < PUBLIC_KEPT_S:
             return held[1]
-        answer = await self._ask("GET", path, query=query)
+        answer = await self._ask("GET", path, query=query, headers=headers)
         self._public[asked] = time.monotonic(), answer
         while len(self._public) > PUBLIC_KEPT_MAX:
             self._public.popitem(last=False)

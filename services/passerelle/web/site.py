@@ -33,6 +33,8 @@ class Site:
     """Of the ledger's checkpoints."""
     public_url: str
     """Where browsers find the site, without a slash at the end."""
+    log_url: str
+    """Where everybody reads the ledger's files (tlog-tiles): the consent service's public address."""
     zone: ZoneInfo
     policy: PolicyBundle
     """In force: what pages say about it is decided by the same core as at the gate."""

@@ -22,6 +22,7 @@ from passerelle_consent.receipts.parties import Authority, Controller, Party
 from passerelle_consent.receipts.seal import Seal
 from passerelle_consent.records.http.app import ROUTERS, make_app
 from passerelle_consent.records.http.keys import FixedKeys
+from passerelle_consent.records.http.public_counts import KeptCounts
 from passerelle_consent.records.http.rates import Rates
 from passerelle_consent.records.http.tokens import Tokens, Trust
 from passerelle_consent.records.relay import Superseded
@@ -266,6 +267,7 @@ def _app(records, tokens, rates):
         return make_app(records, tokens, rates)
     app = AT_REST.pop()
     app.state.records, app.state.authenticate, app.state.rates = records, tokens, rates
+    app.state.public_counts = KeptCounts()
     return app
 
 

@@ -1,14 +1,17 @@
 """The public register over HTTP: searched, in pages, conditional, as JSON and as JSON-LD."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rdflib import DCTERMS, RDF, SKOS, Graph, Literal, Namespace
 
+from passerelle.city.manifest import Manifest
 from passerelle_consent.policy.lock import digest_of
 from unit.records import fakes
 from unit.records.fakes import AGREEMENTS, City
 
+PROJECT = Path(__file__).parents[3]
 DPV = Namespace("https://w3id.org/dpv#")
 
 
@@ -53,6 +56,23 @@ async def test_a_version_is_shown_as_it_was_signed(city):
 
 async def test_flows_are_public(city):
     assert (await city.call("GET", "/v1/flows", None, token=None)).json() == {"flows": []}
+
+
+async def test_fields_are_said_in_the_contracts_words(store_url):
+    """For people: what the source gives under an agreement, and what of it reaches the recipient."""
+    bundle = Manifest.load(PROJECT / "deploy/city.yaml").policy_bundle()
+    city = City(store_url, bundle=bundle, catalogue=bundle.catalogue)
+    await city.up()
+    try:
+        listed = (await city.call("GET", "/v1/agreements?search=income", None, token=None)).json()["agreements"]
+        flows = (await city.call("GET", "/v1/flows", None, token=None)).json()["flows"]
+    finally:
+        await city.down()
+    (tariff,) = (f for f in flows if f["id"] == "meal-tariff.schools")
+    (income,) = (a for a in listed if a["id"] == "meal-tariff-income")
+    assert income["described"].keys() == {"tax.income-assessed.v1#reference_income_cents"}
+    assert income["retention"] == "P12M"
+    assert tariff["described"]["tariff_band"]["en"] == "One letter, from A (the cheapest) to G."
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ async def test_it_is_read_without_a_token_and_stands_as_it_was_published(city):
     shown = (await city.call("GET", PATH, None, token=None)).json()
     assert (shown["phase"], shown["voices"], shown["result"]) == ("open", None, None)
     assert shown["published"] == out["published"]
+    assert shown["described"]["tax.income-assessed.v1#reference_income_cents"]["en"].startswith("Reference income")
     assert shown["published"]["opens"] == "2026-05-01T22:00:00.000Z"
     listed = (await city.call("GET", "/v1/consultations", None, token=None)).json()["consultations"]
     assert [c["id"] for c in listed] == ["meal-tariff-2027"]

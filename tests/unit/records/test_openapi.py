@@ -140,7 +140,7 @@ class Served:
             id=CONSULTATION,
             agreement="moves-to-schools@2",
             department=SOURCE,
-            document={},
+            document={"draft": {"events": {}}},
             opens_ms=START_MS,
             closes_ms=START_MS + 400 * 86_400_000,
         )

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,13 @@ from unit.records.told import told_city
 
 MANIFEST = Path(__file__).parents[3] / "deploy/city.yaml"
 PUBLIC = "http://pages"
+
+
+@cache
+def lutece():
+    """The manifest and its policy: read once, they are never changed."""
+    manifest = Manifest.load(MANIFEST)
+    return manifest, manifest.policy_bundle()
 
 
 class NoRates(Rates):
@@ -77,16 +85,17 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder, *, public_url=PUBLIC, providers=None):
-    """Bring the town up in a folder, and down again."""
-    manifest = Manifest.load(MANIFEST)
+async def town(folder, *, public_url=PUBLIC, providers=None, bundle=None):
+    """Bring the town up in a folder, and down again. ``bundle``: another policy than Lutèce's."""
+    manifest, own = lutece()
+    bundle = bundle or own
     told = told_city(
         f"sqlite:///{folder}/consent.db",
         None,
         folder / "ledger",
-        bundle=manifest.policy_bundle(),
-        flows=manifest.policy_bundle().flows,
-        catalogue=manifest.policy_bundle().catalogue,
+        bundle=bundle,
+        flows=bundle.flows,
+        catalogue=bundle.catalogue,
         trust=Trust(issuer=issuer.ISSUER, audience=issuer.AUDIENCE, departments=frozenset(manifest.department_ids)),
     )
     city = told.city
@@ -107,6 +116,7 @@ async def town(folder, *, public_url=PUBLIC, providers=None):
         authority=(manifest.controller.authority.name, manifest.controller.authority.url),
         origin=manifest.origin,
         public_url=public_url,
+        log_url="http://consent",
         zone=ZoneInfo(manifest.timezone),
         policy=city.bundle,
         consent=ConsentService(city.http, mint),

@@ -18,7 +18,9 @@ from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import In, epoch_ms, example, rfc3339
 from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.http.registered import described
 from passerelle_consent.records.problems import Problem
+from passerelle_consent.records.service import Records
 from passerelle_schemas.catalogue import Text
 
 ARGUMENTS_FIRST_MAX = 20
@@ -106,23 +108,28 @@ class ConsultationOut(BaseModel):
     closes_at: str
     published_at: str
     published: dict[str, Any]
+    described: dict[str, Text]
+    """The draft's fields in the contracts' words for people: `<type>#<field>` to the words."""
     digest: str
     voices: VoicesOut | None
     result: dict[str, Any] | None
 
     @classmethod
-    def of(cls, held: Consultation, now_ms: int) -> Self:
+    def of(cls, held: Consultation, records: Records) -> Self:
         """Times as RFC 3339."""
+        published = json.loads(held.document)
+        events = published["draft"]["events"]
         counted = held.supports is not None and held.objects is not None
         return cls(
             id=held.id,
             agreement=held.agreement,
             department=held.department,
-            phase=held.phase(now_ms).value,
+            phase=held.phase(records.now_ms()).value,
             opens_at=rfc3339(held.opens_ms),
             closes_at=rfc3339(held.closes_ms),
             published_at=rfc3339(held.published_ms),
-            published=json.loads(held.document),
+            published=published,
+            described=described({t: said["fields"] for t, said in events.items()}, records.catalogue),
             digest=held.digest.hex(),
             voices=VoicesOut(support=held.supports or 0, object=held.objects or 0) if counted else None,
             result=None if held.result is None else json.loads(held.result),
@@ -155,7 +162,7 @@ async def publish(request: Request, consultation: ConsultationId, body: Consulta
     )
     key = secrets.token_bytes(VOICE_KEY_BYTES)
     script = partial(consultations.publish, announced=announced, at_ms=records.now_ms(), voice_key=key)
-    return ConsultationOut.of(await records.write(script), records.now_ms())
+    return ConsultationOut.of(await records.write(script), records)
 
 
 def _check_draft(request: Request, draft: Agreement) -> None:
@@ -183,7 +190,7 @@ async def newest(request: Request, page: Annotated[Page, Depends(paged)]) -> Con
     records = records_of(request)
     script = partial(consultations.newest, before=page.after(int, str), limit=page.rows)
     shown = page.cut(await records.read(script), lambda held: (held.opens_ms, held.id))
-    return ConsultationsOut(consultations=[ConsultationOut.of(held, records.now_ms()) for held in shown])
+    return ConsultationsOut(consultations=[ConsultationOut.of(held, records) for held in shown])
 
 
 @router.get("/v1/consultations/{consultation}")
@@ -191,7 +198,7 @@ async def show(request: Request, consultation: ConsultationId) -> ConsultationOu
     """Return one consultation: what was published, where it stands and, once closed, how the voices fell."""
     records = records_of(request)
     held = await records.read(partial(consultations.find, consultation_id=consultation))
-    return ConsultationOut.of(held, records.now_ms())
+    return ConsultationOut.of(held, records)
 
 
 @router.get("/v1/consultations/{consultation}/result")

@@ -61,7 +61,10 @@ class SignatureOut(BaseModel):
 
 
 class CheckpointOut(BaseModel):
-    """The signed head of the log: its size, its root in base64, and who signed it. `note` is what is signed."""
+    """The signed head of the log: its size, its root in base64, and who signed it. `note` is what is signed.
+
+    `vkey` is the log's verifier key as the city says it: whoever trusts no city has it from elsewhere, and compares.
+    """
 
     origin: str
     size: int
@@ -69,6 +72,7 @@ class CheckpointOut(BaseModel):
     published_at: str
     signatures: list[SignatureOut]
     note: str
+    vkey: str
 
     @classmethod
     def of(cls, signed: Signed) -> Self:
@@ -80,6 +84,7 @@ class CheckpointOut(BaseModel):
             published_at=rfc3339(signed.published_ms),
             signatures=[SignatureOut.of(signature) for signature in signed.signatures],
             note=signed.note,
+            vkey=signed.vkey,
         )
 
 

@@ -7,14 +7,13 @@ is shown follows from the policy in force: its digest, and that of an agreement 
 import hashlib
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, StringConstraints
+from pydantic import StringConstraints
 
 from passerelle_consent.policy.agreements import Agreement, Basis, Purpose
 from passerelle_consent.policy.days import midnight_ms
-from passerelle_consent.policy.flows import Flow
 from passerelle_consent.policy.lock import digest_of
 from passerelle_consent.receipts.register import register, registered
 from passerelle_consent.records import problems
@@ -24,6 +23,16 @@ from passerelle_consent.records.http.bodies import DepartmentId
 from passerelle_consent.records.http.calls import AgreementPath, records_of
 from passerelle_consent.records.http.forms import CONDITIONAL, FORMS, Read, Reader
 from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.http.registered import (
+    AgreementOut,
+    FlowOut,
+    FlowsOut,
+    NoticeTextOut,
+    RegisteredOut,
+    RegisterOut,
+    described,
+    fields_of,
+)
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
 from passerelle_schemas.catalogue import Text
@@ -37,90 +46,6 @@ PurposeQuery = Annotated[
     Query(description="A DPV code, with or without `dpv:`, or words of the purpose."),
 ]
 Search = Annotated[str | None, StringConstraints(min_length=2, max_length=80), Query(description="Words to look for.")]
-
-
-class RegisteredOut(BaseModel):
-    """One version of an agreement, in brief."""
-
-    agreement: str
-    id: str
-    version: int
-    source: str
-    recipient: str
-    purpose: Text
-    basis: str
-    law: str | None
-    in_force_from: date
-    in_force_until: date | None
-    review: date
-
-    @classmethod
-    def of(cls, agreement: Agreement) -> Self:
-        """What a list shows."""
-        return cls(
-            agreement=agreement.ref,
-            id=agreement.id,
-            version=agreement.version,
-            source=agreement.source,
-            recipient=agreement.recipient,
-            purpose=Text(fr=agreement.purpose.fr, en=agreement.purpose.en),
-            basis=agreement.basis.value,
-            law=agreement.law,
-            in_force_from=agreement.in_force.from_,
-            in_force_until=agreement.in_force.until,
-            review=agreement.review,
-        )
-
-
-class RegisterOut(BaseModel):
-    """A page of the register, by id and version."""
-
-    agreements: list[RegisteredOut]
-
-
-class AgreementOut(BaseModel):
-    """An agreement as it was signed, and the flows that run under it."""
-
-    agreement: str
-    digest: str
-    """SHA-256 of its RFC 8785 bytes, as the city's lock of published versions has it."""
-    signed: dict[str, Any]
-    flows: list[str]
-    versions: list[int]
-
-
-class FlowOut(BaseModel):
-    """What reaches whom, and under which agreements."""
-
-    id: str
-    event: str
-    recipient: str
-    purpose: str
-    agreements: list[str]
-    required: list[str]
-    optional: list[str]
-    description: Text
-
-    @classmethod
-    def of(cls, flow: Flow) -> Self:
-        """As its file says."""
-        return cls.model_validate(flow.model_dump(mode="json"))
-
-
-class FlowsOut(BaseModel):
-    """A page of flows, by id."""
-
-    flows: list[FlowOut]
-
-
-class NoticeTextOut(BaseModel):
-    """What citizens are told under an agreement, and the SHA-256 of each text's UTF-8 bytes."""
-
-    agreement: str
-    version: int
-    words: Text
-    sha256_fr: str
-    sha256_en: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +106,7 @@ async def agreements(
     shown = page.cut(found[: page.rows], lambda a: (a.id, a.version))
     return read.shown(
         records.policy.hex(),
-        lambda: RegisterOut(agreements=[RegisteredOut.of(a) for a in shown]),
+        lambda: RegisterOut(agreements=[RegisteredOut.of(a, records.catalogue) for a in shown]),
         lambda: register([(a, _flows_under(records, a)) for a in shown], read.issue, language=read.language),
     )
 
@@ -208,7 +133,7 @@ async def flows(read: Read, page: Annotated[Page, Depends(paged)]) -> Any:
     (after,) = page.after(str) or ("",)
     found = sorted((f for f in records.flows if f.id > after), key=lambda f: f.id)
     shown = page.cut(found[: page.rows], lambda f: (f.id,))
-    return read.shown(records.policy.hex(), lambda: FlowsOut(flows=[FlowOut.of(f) for f in shown]))
+    return read.shown(records.policy.hex(), lambda: FlowsOut(flows=[FlowOut.of(f, records.catalogue) for f in shown]))
 
 
 @router.get("/v1/notices/{agreement}/{version}", response_model=NoticeTextOut, responses=CONDITIONAL)
@@ -238,6 +163,7 @@ def _shown(read: Reader, agreement: Agreement) -> Any:
             signed=agreement.model_dump(mode="json", by_alias=True, exclude_unset=True),
             flows=flows,
             versions=[a.version for a in records.book.versions(agreement.id)],
+            described=described(fields_of(agreement), records.catalogue),
         ),
         lambda: registered(agreement, read.issue, flows, language=read.language),
     )
