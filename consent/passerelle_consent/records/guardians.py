@@ -71,6 +71,15 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ward:
+    """Somebody for whom a guardian is in office."""
+
+    recorded: Recorded
+    minor_until_ms: int | None
+    """Of a minor; the office may end before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Appointment:
     """A guardianship to be recorded. Times are epoch milliseconds, [first, end)."""
 
@@ -86,10 +95,11 @@ def of_subject(conn: sa.Connection, ref: SubjectRef) -> list[Recorded]:
     return [Recorded.of(row) for row in conn.execute(sql.GUARDIANSHIPS, {"ref": ref})]
 
 
-def wards_of(conn: sa.Connection, guardian: SubjectRef, now_ms: int) -> list[Recorded]:
-    """Return the guardianships in which this person is in office."""
-    held = [Recorded.of(row) for row in conn.execute(sql.WARDS, {"guardian": guardian})]
-    return [recorded for recorded in held if recorded.in_office(now_ms)]
+def wards_of(conn: sa.Connection, guardian: SubjectRef, now_ms: int) -> list[Ward]:
+    """Return those for whom this person is in office."""
+    found = conn.execute(sql.WARDS, {"guardian": guardian})
+    held = [Ward(recorded=Recorded.of(row), minor_until_ms=row.minor_until_ms) for row in found]
+    return [ward for ward in held if ward.recorded.in_office(now_ms)]
 
 
 def check(conn: sa.Connection, *, guardian: SubjectRef, ward: SubjectRef, at_ms: int) -> None:

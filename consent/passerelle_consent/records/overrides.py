@@ -110,9 +110,10 @@ def find(conn: sa.Connection, override: bytes) -> Opened:
     return Opened.of(row)
 
 
-def of_subject(conn: sa.Connection, ref: SubjectRef, *, limit: int) -> list[Opened]:
-    """Return what was opened for a subject, the newest first."""
-    return [Opened.of(row) for row in conn.execute(sql.OVERRIDES_OF, {"ref": ref, "limit": limit})]
+def of_subject(conn: sa.Connection, ref: SubjectRef, *, before: tuple[int, bytes], limit: int) -> list[Opened]:
+    """Return what was opened for a subject, the newest first; ``before`` is the (opening, id) last seen."""
+    at = {"ref": ref, "opened_ms": before[0], "id": before[1], "limit": limit}
+    return [Opened.of(row) for row in conn.execute(sql.OVERRIDES_OF, at)]
 
 
 def unreviewed(conn: sa.Connection, *, after: tuple[int, bytes], limit: int) -> list[Opened]:

@@ -42,6 +42,6 @@ def held(conn: sa.Connection, ref: SubjectRef, *, before: int | None, rows: int,
         standing=standing,
         said=said,
         guardianships=guardians.of_subject(conn, ref),
-        overrides=overrides.of_subject(conn, ref, limit=BESIDES_MAX + 1),
+        overrides=overrides.of_subject(conn, ref, before=(NEWEST, b""), limit=BESIDES_MAX + 1),
         notices=notices.newest(conn, ref, before=(NEWEST, b""), limit=BESIDES_MAX + 1),
     )

@@ -327,7 +327,8 @@ GUARDIANSHIPS: sa.Select[Any] = (
     .order_by(guardianships.c.first_ms.desc(), guardianships.c.id)
 )
 WARDS: sa.Select[Any] = (
-    sa.select(guardianships)
+    sa.select(guardianships, subjects.c.minor_until_ms)
+    .join(subjects, subjects.c.ref == guardianships.c.ref)
     .where(guardianships.c.guardian == sa.bindparam("guardian"))
     .order_by(guardianships.c.first_ms.desc(), guardianships.c.id)
 )
@@ -367,6 +368,11 @@ APPROVALS: sa.Select[Any] = sa.select(approvals).where(
     approvals.c.agreement == sa.bindparam("agreement"),
     approvals.c.until_ms > sa.bindparam("now_ms"),
 )
+WAITING_APPROVALS: sa.Select[Any] = (
+    sa.select(approvals)
+    .where(approvals.c.ref == sa.bindparam("ref"), approvals.c.until_ms > sa.bindparam("now_ms"))
+    .order_by(approvals.c.agreement, approvals.c.guardian)
+)
 _APPROVED = (approvals.c.ref == sa.bindparam("of"), approvals.c.agreement == sa.bindparam("on"))
 FORGET_APPROVAL = sa.delete(approvals).where(*_APPROVED, approvals.c.guardian == sa.bindparam("who"))
 FORGET_APPROVALS = sa.delete(approvals).where(*_APPROVED)
@@ -377,8 +383,11 @@ INSERT_OVERRIDE = sa.insert(overrides)
 OVERRIDE: sa.Select[Any] = sa.select(overrides).where(overrides.c.id == sa.bindparam("id"))
 OVERRIDES_OF: sa.Select[Any] = (
     sa.select(overrides)
-    .where(overrides.c.ref == sa.bindparam("ref"))
-    .order_by(overrides.c.opened_ms.desc(), overrides.c.id)
+    .where(
+        overrides.c.ref == sa.bindparam("ref"),
+        sa.tuple_(overrides.c.opened_ms, overrides.c.id) < sa.tuple_(sa.bindparam("opened_ms"), sa.bindparam("id")),
+    )
+    .order_by(overrides.c.opened_ms.desc(), overrides.c.id.desc())
     .limit(sa.bindparam("limit"))
 )
 UNREVIEWED: sa.Select[Any] = (

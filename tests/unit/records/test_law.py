@@ -266,7 +266,30 @@ async def test_guardians_and_wards_are_shown_to_those_concerned(city):
     assert {g["guardian"] for g in shown} == {mother, father}
     wards = (await city.call("GET", "/v1/subjects/me/wards", None, citizen(mother))).json()["wards"]
     assert [w["pseudonym"] for w in wards] == [kid]
-    assert wards[0]["until"] == "2033-06-01T00:00:00.000Z"
+    assert wards[0]["until"] == wards[0]["minor_until"] == "2033-06-01T00:00:00.000Z"
+
+
+async def test_an_office_that_ends_before_majority_says_both(city):
+    kid, _, _ = await family(city)
+    (aunt,) = await city.link("Tante")
+    await appoint(city, kid, aunt, "tutor", until="2027-01-01T00:00:00Z")
+    (ward,) = (await city.call("GET", "/v1/subjects/me/wards", None, citizen(aunt))).json()["wards"]
+    assert (ward["until"], ward["minor_until"]) == ("2027-01-01T00:00:00.000Z", "2033-06-01T00:00:00.000Z")
+
+
+async def test_a_guardian_sees_what_waits_for_another_word_and_whether_it_is_their_own(city):
+    kid, mother, father = await family(city)
+    await city.say("give", kid, "both", token=guardian(mother))
+
+    async def waiting(who):
+        answer = await city.call("GET", f"/v1/subjects/{kid}/approvals", None, who)
+        return [(a["agreement"], a["mine"]) for a in answer.json()["approvals"]]
+
+    assert await waiting(guardian(mother)) == [("both", True)]
+    assert await waiting(guardian(father)) == [("both", False)]
+    assert await waiting(citizen(kid)) == [("both", False)]
+    await city.say("give", kid, "both", token=guardian(father))
+    assert await waiting(guardian(mother)) == []
 
 
 @pytest.mark.parametrize(
@@ -475,6 +498,23 @@ async def test_an_override_is_told_to_the_citizen_and_reviewed_by_another_office
     assert standing_of(city, pseudonym).overrides
     entry = next(e for e in city.broker.journal() if e.type is JournalType.REVIEWED)
     assert entry.regarding.hex() == override
+
+
+async def test_a_citizen_sees_by_whom_and_why_their_data_was_opened_and_what_the_review_found(city):
+    pseudonym, subject, override = await opened(city)
+    _, _, later = await opened(city)
+
+    async def shown(query=""):
+        return await city.call("GET", f"/v1/subjects/me/overrides{query}", None, citizen(pseudonym))
+
+    first = (await shown()).json()["overrides"]
+    assert {o["id"] for o in first} == {override, later}
+    assert {(o["department"], o["reason_code"], o["review"]) for o in first} == {("emergency", "heat-wave", None)}
+    await review(city, subject, override, "justified")
+    page = await shown("?limit=1")
+    rest = await city.call("GET", page.links["next"]["url"], None, citizen(pseudonym))
+    both = page.json()["overrides"] + rest.json()["overrides"]
+    assert {o["id"]: o["review"] for o in both} == {override: "justified", later: None}
 
 
 async def test_an_override_opens_the_agreements_that_it_names_and_no_others(city):

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -21,14 +21,14 @@ from passerelle_consent.receipts.seal import Kind
 from passerelle_consent.records import problems
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import SaidOut, StandingOut, maybe_rfc3339, rfc3339
+from passerelle_consent.records.http.bodies import SaidOut, StandingOut, rfc3339
 from passerelle_consent.records.http.calls import PseudonymPath, reading_of, records_of, subject_of
 from passerelle_consent.records.http.guardians import GuardianshipOut
 from passerelle_consent.records.http.languages import Language, asked_for
 from passerelle_consent.records.http.notices import NoticeOut
+from passerelle_consent.records.http.overrides import OverriddenOut
 from passerelle_consent.records.http.pages import CURSOR_CHARS_MAX, LIMIT_MAX, Page
 from passerelle_consent.records.http.receipts import SEALED, writer_of
-from passerelle_consent.records.overrides import Opened
 from passerelle_consent.records.portability import BESIDES_MAX, Held, held
 from passerelle_consent.records.ports import Pseudonym
 from passerelle_consent.records.receipting import Writer
@@ -47,35 +47,6 @@ class ExportedOut(BaseModel):
 
     said: SaidOut
     receipt: str | None
-
-
-class OverriddenOut(BaseModel):
-    """What an officer opened for vital interests, and what another one found."""
-
-    id: str
-    agreements: list[str]
-    recipient: str
-    department: str
-    reason_code: str
-    opened_at: str
-    until: str
-    review: str | None
-    reviewed_at: str | None
-
-    @classmethod
-    def of(cls, opened: Opened) -> Self:
-        """Ids as hexadecimal, times as RFC 3339. The officers are not named: they are no part of the citizen's data."""
-        return cls(
-            id=opened.id.hex(),
-            agreements=list(opened.agreements),
-            recipient=opened.recipient,
-            department=opened.department,
-            reason_code=opened.reason_code,
-            opened_at=rfc3339(opened.opened_ms),
-            until=rfc3339(opened.until_ms),
-            review=opened.review,
-            reviewed_at=maybe_rfc3339(opened.reviewed_ms),
-        )
 
 
 class ExportOut(BaseModel):

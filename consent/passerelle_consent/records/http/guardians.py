@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from passerelle_consent.policy.voice import Relation
-from passerelle_consent.records import guardians, problems
-from passerelle_consent.records.guardians import Appointment, Recorded
+from passerelle_consent.records import approvals, guardians, problems
+from passerelle_consent.records.approvals import Approval
+from passerelle_consent.records.guardians import Appointment, Recorded, Ward
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, epoch_ms, example, maybe_rfc3339, rfc3339
@@ -21,7 +22,7 @@ from passerelle_consent.records.http.calls import (
     records_of,
     subject_of,
 )
-from passerelle_consent.records.ports import Pseudonym
+from passerelle_consent.records.ports import Pseudonym, SubjectRef
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.words import What
 
@@ -91,16 +92,25 @@ class GuardianshipsOut(BaseModel):
 
 
 class WardOut(BaseModel):
-    """Somebody for whom the caller speaks. `pseudonym` is what stands in the path."""
+    """Somebody for whom the caller speaks. `pseudonym` is what stands in the path.
+
+    `minor_until` is a minor's majority or emancipation, null of an adult; the office may end before: `until`.
+    """
 
     pseudonym: str
     relation: str
     until: str | None
+    minor_until: str | None
 
     @classmethod
-    def of(cls, recorded: Recorded, pseudonym: Pseudonym) -> Self:
+    def of(cls, ward: Ward, pseudonym: Pseudonym) -> Self:
         """Ids as hexadecimal, times as RFC 3339."""
-        return cls(pseudonym=pseudonym.hex(), relation=recorded.relation.value, until=maybe_rfc3339(recorded.end_ms))
+        return cls(
+            pseudonym=pseudonym.hex(),
+            relation=ward.recorded.relation.value,
+            until=maybe_rfc3339(ward.recorded.end_ms),
+            minor_until=maybe_rfc3339(ward.minor_until_ms),
+        )
 
 
 class WardsOut(BaseModel):
@@ -186,5 +196,42 @@ async def wards(
     records, subject = records_of(request), subject_of(request)
     await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.WARDS))
     held = await records.read(partial(guardians.wards_of, guardian=subject.ref, now_ms=records.now_ms()))
-    known = records.register.pseudonyms(department_of(request), [recorded.ref for recorded in held])
-    return WardsOut(wards=[WardOut.of(recorded, p) for recorded, p in zip(held, known, strict=True)])
+    known = records.register.pseudonyms(department_of(request), [ward.recorded.ref for ward in held])
+    return WardsOut(wards=[WardOut.of(ward, p) for ward, p in zip(held, known, strict=True)])
+
+
+class ApprovalOut(BaseModel):
+    """A guardian's consent that waits for another's. `mine`: the caller's own."""
+
+    agreement: str
+    notice: int | None
+    until: str
+    mine: bool
+
+    @classmethod
+    def of(cls, approval: Approval, caller: SubjectRef | None) -> Self:
+        """Times as RFC 3339. Which of the others it was is not told."""
+        return cls(
+            agreement=approval.agreement,
+            notice=approval.notice,
+            until=rfc3339(approval.until_ms),
+            mine=approval.guardian == caller,
+        )
+
+
+class ApprovalsOut(BaseModel):
+    """What waits for another guardian's word, by agreement."""
+
+    approvals: list[ApprovalOut]
+
+
+@router.get("/v1/subjects/{pseudonym}/approvals")
+async def waiting(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+) -> ApprovalsOut:
+    """Return to what one guardian has said yes, and the other not yet."""
+    records, subject = records_of(request), subject_of(request)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.CHANGES))
+    held = await records.read(partial(approvals.waiting, ref=subject.ref, now_ms=records.now_ms()))
+    return ApprovalsOut(approvals=[ApprovalOut.of(approval, subject.guardian) for approval in held])

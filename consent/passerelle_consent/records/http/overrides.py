@@ -11,9 +11,20 @@ from passerelle_consent.records import overrides, problems
 from passerelle_consent.records.changes import Change
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OverrideIn, example, rfc3339
-from passerelle_consent.records.http.calls import Call, called, department_of, principal_of, readings_of, records_of
+from passerelle_consent.records.http.bodies import ChangeOut, Hex16, In, OverrideIn, example, maybe_rfc3339, rfc3339
+from passerelle_consent.records.http.calls import (
+    Call,
+    PseudonymPath,
+    called,
+    department_of,
+    principal_of,
+    reading_of,
+    readings_of,
+    records_of,
+    subject_of,
+)
 from passerelle_consent.records.http.pages import Page, paged
+from passerelle_consent.records.notices import NEWEST
 from passerelle_consent.records.overrides import Opened, Review
 from passerelle_consent.records.ports import Pseudonym, Role
 from passerelle_consent.records.problems import Problem
@@ -82,6 +93,59 @@ class OpenedOut(BaseModel):
             review_due_at=rfc3339(opened.review_due_ms),
             overdue=opened.review_due_ms <= now_ms,
         )
+
+
+class OverriddenOut(BaseModel):
+    """What an officer opened for vital interests, and what another one found."""
+
+    id: str
+    agreements: list[str]
+    recipient: str
+    department: str
+    reason_code: str
+    opened_at: str
+    until: str
+    review: str | None
+    reviewed_at: str | None
+
+    @classmethod
+    def of(cls, opened: Opened) -> Self:
+        """Ids as hexadecimal, times as RFC 3339. The officers are not named: they are no part of the citizen's data."""
+        return cls(
+            id=opened.id.hex(),
+            agreements=list(opened.agreements),
+            recipient=opened.recipient,
+            department=opened.department,
+            reason_code=opened.reason_code,
+            opened_at=rfc3339(opened.opened_ms),
+            until=rfc3339(opened.until_ms),
+            review=opened.review,
+            reviewed_at=maybe_rfc3339(opened.reviewed_ms),
+        )
+
+
+class OverriddenPageOut(BaseModel):
+    """A page of what was opened, the newest first."""
+
+    overrides: list[OverriddenOut]
+
+
+@router.get("/v1/subjects/{pseudonym}/overrides")
+async def of_subject(
+    request: Request,
+    pseudonym: PseudonymPath,  # noqa: ARG001 - `subject_of` reads it
+    page: Annotated[Page, Depends(paged)],
+) -> OverriddenPageOut:
+    """List what was opened for the citizen's vital interests: by which department, why, and whether it was justified.
+
+    The notice of an opening has its id.
+    """
+    records, subject = records_of(request), subject_of(request)
+    await records.admit_reading(subject.ref, subject.guardian, reading_of(request, subject, What.OVERRIDES))
+    before = page.after(int, bytes) or (NEWEST, b"")
+    script = partial(overrides.of_subject, ref=subject.ref, before=before, limit=page.rows)
+    shown = page.cut(await records.read(script), lambda opened: (opened.opened_ms, opened.id))
+    return OverriddenPageOut(overrides=[OverriddenOut.of(opened) for opened in shown])
 
 
 class UnreviewedOut(BaseModel):
