@@ -6,8 +6,18 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from passerelle.web import assets, home
-from passerelle.web.citizen import history, receipts, sharings
-from passerelle.web.consultations import office
+from passerelle.web.citizen import (
+    account,
+    erasure,
+    history,
+    portability,
+    readers,
+    receipts,
+    relatives,
+    restriction,
+    sharings,
+)
+from passerelle.web.consultations import office as moderation
 from passerelle.web.consultations import routes as consultations
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
@@ -29,10 +39,16 @@ ROUTERS = (
     receipts.wards,
     history.own,
     history.wards,
+    relatives.router,
+    restriction.router,
+    erasure.router,
+    portability.router,
+    readers.router,
+    account.router,
     control.router,
     register.router,
     consultations.router,
-    office.router,
+    moderation.router,
 )
 COMPRESSED_BYTES_MIN = 800
 

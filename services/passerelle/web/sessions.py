@@ -59,6 +59,8 @@ class Session:
     """The provider's own session, where it names one: it may end it (Back-Channel Logout)."""
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """Of which the forms' tokens are made."""
+    labels: dict[str, str] = field(default_factory=dict, repr=False)
+    """What a guardian calls those for whom they speak, by pseudonym: forgotten at the sign-out, stored nowhere."""
 
 
 class Sessions:
