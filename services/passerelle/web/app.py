@@ -22,6 +22,7 @@ from passerelle.web.consultations import routes as consultations
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
+from passerelle.web.office import routes as office
 from passerelle.web.register import routes as register
 from passerelle.web.rendering import page
 from passerelle.web.service import Refused, ServiceAway
@@ -45,6 +46,7 @@ ROUTERS = (
     portability.router,
     readers.router,
     account.router,
+    office.router,
     control.router,
     register.router,
     consultations.router,

@@ -1,7 +1,7 @@
 """For whom somebody speaks here: their children, and adults whom a judgment has them represent. Pure but for `read`.
 
-The bus holds no names. What a guardian is shown of a ward is what the guardianship says: the relation, its end and, of a
-minor, the age that follows from majority. A guardian may write a name of their own choosing: it stays in the session.
+The bus holds no names. What a guardian is shown of a ward is what the guardianship says: the relation, its end and, of
+a minor, the age that follows from majority. A guardian may write a name of their own choosing: it stays in the session.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the city has told a citizen of its own accord, in plain words: what happened, who did it, and what one can do."""
+"""What the city has told a citizen of its own accord, in plain words: what happened, who did it, what one can do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ def _words(notice: Mapping[str, Any], department: Callable[[str], str], say: Say
         ),
         "objection-upheld": say("Votre opposition est acceptée. %(to)s ne reçoit plus rien.", to=recipient),
         "objection-resumed": say(
-            "Votre opposition n’a pas été suivie : la loi permet cet envoi à %(to)s. Vous pouvez vous opposer de nouveau.",
+            "Votre opposition n’a pas été suivie : la loi permet l’envoi à %(to)s. Vous pouvez vous opposer encore.",
             to=recipient,
         ),
         "objection-moot": say(

@@ -1,6 +1,7 @@
 """Take out what one said to the city (GDPR Art. 20): the service's signed parts in one archive, with the city's keys.
 
-Whoever takes it in checks it with those files alone: `passerelle receipt verify passerelle-export-1.jws --keys keys.json`.
+Whoever takes it in checks it with those files alone:
+`passerelle receipt verify passerelle-export-1.jws --keys keys.json`.
 """
 
 import io
@@ -49,9 +50,7 @@ def readme(say: Callable[..., str]) -> str:
         say("Ce que vous avez dit à la ville, et les messages qu’elle vous a envoyés (RGPD, article 20)."),
         "",
         "passerelle-export-1.jws …",
-        say(
-            "Vos réponses, chacune avec son reçu, signées par la ville. Un autre service peut les relire et les vérifier."
-        ),
+        say("Vos réponses, chacune avec son reçu, signées par la ville. Un autre service peut les vérifier."),
         "",
         "passerelle-export-1.json",
         say("Le début du même contenu, lisible sans outil."),
