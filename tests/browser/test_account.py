@@ -6,6 +6,7 @@ import pytest
 
 from browser.conftest import sign_in
 from browser.test_accessibility import found_on
+from unit.records.fakes import until
 from unit.web.people import SECOND, family, opened
 from unit.web.test_office import objected, officer
 
@@ -66,7 +67,7 @@ async def test_a_guardian_names_a_child_for_this_session_and_goes_to_their_pages
     await page.wait_for_selector("h2:has-text('Inès')")
     await page.goto("/historique/lecteurs")
     await page.click(".p-tabs a:has-text('Inès')")
-    assert page.url.endswith(f"/historique/lecteurs/pour/{kid}")
+    assert page.url.endswith(f"/mes-partages/pour/{kid}/lecteurs")
     assert "Qui a regardé : Inès" in await page.inner_text("h1")
 
 
@@ -81,7 +82,12 @@ async def test_accessibility_of_a_citizens_account(browser, served):
 async def test_accessibility_of_a_guardians_pages_and_of_the_office(browser, served):
     kid, mother, _ = await family(served)
     cookies = [{"name": "session", "value": served.session(mother)}]
-    paths = ["/compte/proches", f"/compte/proches/{kid}", f"/historique/lecteurs/pour/{kid}"]
+    async with served.visitor(mother) as visitor:
+        await visitor.get(f"/compte/proches/{kid}")
+    await until(lambda: any(e.reader == "guardian" for e in served.city.broker.journal()))
+    served.told.integrate()
+    served.told.index_all()
+    paths = ["/compte/proches", f"/compte/proches/{kid}", f"/mes-partages/pour/{kid}/lecteurs"]
     assert await found_on(browser, served, paths, cookies=cookies) == {}
     await served.citizen("Urgence")
     await opened(served, "Urgence")

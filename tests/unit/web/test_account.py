@@ -179,7 +179,7 @@ async def test_whoever_looked_is_listed_and_a_ward_sees_the_guardian_look(town):
         town.told.integrate()
         town.told.index_all()
         own = said(await visitor.get("/historique/lecteurs"))
-        of_kid = said(await visitor.get(f"/historique/lecteurs/pour/{kid}"))
+        of_kid = said(await visitor.get(f"/mes-partages/pour/{kid}/lecteurs"))
     assert "Personne d’autre n’a regardé" in own
     assert "Votre représentant" in of_kid
     assert 'aria-current="page"' in of_kid

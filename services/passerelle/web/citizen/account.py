@@ -92,4 +92,4 @@ async def overview(visit: Citizen, whom: AboutWhom) -> Response:
 async def read_one(visit: Citizen, whom: AboutWhom, _: Form, notice: NoticeId) -> Response:
     """Note that a notice was read. Doing it twice is doing it once."""
     await visit.site.consent.change(visit.who, "PUT", f"/v1/subjects/{whom.subject}/notices/{notice}/read")
-    return RedirectResponse(visit.to(whom.account) + "#messages", status_code=303)
+    return RedirectResponse(visit.to(whom.account) + "#avis", status_code=303)

@@ -82,7 +82,7 @@ class Whom:
     def readers(self) -> str:
         """The path of the list of readers."""
         own = self.relative is None
-        return "/historique/lecteurs" if own else f"/historique/lecteurs/pour/{self.subject}"
+        return "/historique/lecteurs" if own else f"{self.sharings}/lecteurs"
 
 
 def relatives(wards: Sequence[Mapping[str, Any]], labels: Mapping[str, str], now: datetime, say: Say) -> list[Relative]:

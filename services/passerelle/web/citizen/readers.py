@@ -14,7 +14,7 @@ from passerelle.web.visit import Citizen, Visit
 
 router = APIRouter()
 
-OWN = "/historique/lecteurs"
+OWN, OF_WARD = "/historique/lecteurs", "/mes-partages/pour/{pseudonym}/lecteurs"
 
 SHOWN = 30
 
@@ -47,7 +47,7 @@ def looked(readers: Sequence[Mapping[str, Any]], visit: Visit) -> list[Looked]:
 
 
 @router.get(OWN)
-@router.get(OWN + "/pour/{pseudonym}")
+@router.get(OF_WARD)
 async def readers(visit: Citizen, whom: AboutWhom) -> Response:
     """List them, newest first. What one reads oneself is no line here."""
     cursor = visit.request.query_params.get("suite") or None
