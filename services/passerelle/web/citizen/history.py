@@ -1,5 +1,6 @@
 """Every decision about me: when, who, which fields, why, under which law; each with its proof."""
 
+import asyncio
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from passerelle.web.citizen import family
 from passerelle.web.citizen.sharings import Ident
 from passerelle.web.citizen.whose import WARDS, About
 from passerelle.web.rendering import page
@@ -48,13 +50,16 @@ async def history(whose: About, asked: Annotated[Asked, Query()]) -> Response:
     """What happened to somebody's data."""
     visit = whose.visit
     query = asked.query(visit.site.zone)
-    answer = await visit.site.consent.read(visit.who, whose.api("disclosures"), limit=PAGE, **query)
+    answer, relatives = await asyncio.gather(
+        visit.site.consent.read(visit.who, whose.api("disclosures"), limit=PAGE, **query), family.read(visit)
+    )
     spoken = visit.language.value
     base = "/historique" if whose.ward is None else f"{whose.home}/historique"
     return page(
         visit,
         "citizen/history.html",
         whose=whose,
+        relatives=relatives,
         base=base,
         asked=asked,
         disclosures=answer.body["disclosures"],

@@ -174,7 +174,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
             agreement=one["agreement"],
             state=State(one["state"]),
             notice=one["notice"],
-            at_ms=_ms(one["at"]),
+            at_ms=epoch_ms(one["at"]),
             until_ms=_maybe_ms(one["until"]),
             by=Actor(one["by"]),
         )
@@ -185,7 +185,7 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
         revision=body["revision"],
         stances=stances,
         restricted_since_ms=_maybe_ms(body["restricted_since"]),
-        overrides=tuple(Override(agreement=o["agreement"], until_ms=_ms(o["until"])) for o in body["overrides"]),
+        overrides=tuple(Override(agreement=o["agreement"], until_ms=epoch_ms(o["until"])) for o in body["overrides"]),
         minor_until_ms=_maybe_ms(body["minor_until"]),
         protection=None if body["protection"] is None else Protection(body["protection"]),
     )
@@ -196,12 +196,13 @@ def day_of(at_ms: int) -> date:
     return datetime.fromtimestamp(at_ms / 1000).astimezone().date()
 
 
-def _ms(text: str) -> int:
+def epoch_ms(text: str) -> int:
+    """An instant as the service writes it (RFC 3339), in milliseconds since 1970."""
     return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _maybe_ms(text: str | None) -> int | None:
-    return None if text is None else _ms(text)
+    return None if text is None else epoch_ms(text)
 
 
 __all__ = ["Bridge", "Control", "Piece", "Reason", "Sharing", "Sharings", "standing_of"]

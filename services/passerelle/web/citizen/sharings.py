@@ -7,6 +7,8 @@ from fastapi import APIRouter, Path
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from passerelle.web.citizen import notices as told_by_the_city
+from passerelle.web.citizen import speaking
 from passerelle.web.citizen.sharing import standing_of
 from passerelle.web.citizen.whose import OWN, WARDS, About, Whose
 from passerelle.web.rendering import page
@@ -37,7 +39,8 @@ async def sharing(whose: About, agreement: Agreement) -> Response:
 async def home(whose: About) -> Response:
     """What is shared about somebody."""
     visit, read = whose.visit, whose.visit.site.consent.read
-    standing, recent, notices = await asyncio.gather(
+    who, standing, recent, notices = await asyncio.gather(
+        speaking.read(whose),
         read(visit.who, whose.api("standing")),
         _or_none(read(visit.who, whose.api("disclosures"), limit=RECENT)),
         _or_none(read(visit.who, whose.api("notices"), limit=NOTICES_SHOWN)),
@@ -49,18 +52,21 @@ async def home(whose: About) -> Response:
         visit,
         "citizen/home.html",
         whose=whose,
+        speaking=who,
+        held=held,
         standing=standing.body,
         etag=standing.etag,
         mine=[s for s in found if s.concerns or s.flow.id in seen],
         others=[s for s in found if not (s.concerns or s.flow.id in seen)],
         recent=recent.body["disclosures"] if recent else None,
-        notices=[n for n in (notices.body["notices"] if notices else ()) if n["read_at"] is None],
+        notices=[n for n in _told(whose, notices) if n.read_at is None],
     )
 
 
 async def _sharing(whose: Whose, agreement: str, *, trouble: str = "", status: int = 200) -> Response:
     visit, read = whose.visit, whose.visit.site.consent.read
-    standing, changes, deliveries = await asyncio.gather(
+    who, standing, changes, deliveries = await asyncio.gather(
+        speaking.read(whose),
         read(visit.who, whose.api("standing")),
         _or_none(read(visit.who, whose.api("changes"), limit=200)),
         _or_none(read(visit.who, whose.api("disclosures"), limit=200)),
@@ -78,6 +84,8 @@ async def _sharing(whose: Whose, agreement: str, *, trouble: str = "", status: i
         whose=whose,
         sharing=shown,
         control=control,
+        speaking=who,
+        held=standing_of(standing.body),
         etag=standing.etag,
         standing=standing.body,
         trouble=trouble,
@@ -119,8 +127,10 @@ async def say(whose: About, agreement: Agreement, form: Form) -> Response:
 async def acknowledged(whose: About, agreement: Agreement, change: Ident) -> Response:
     """What was said, and since when it holds."""
     visit, read = whose.visit, whose.visit.site.consent.read
-    said, standing = await asyncio.gather(
-        read(visit.who, f"/v1/acknowledgements/{change}"), read(visit.who, whose.api("standing"))
+    who, said, standing = await asyncio.gather(
+        speaking.read(whose),
+        read(visit.who, f"/v1/acknowledgements/{change}"),
+        read(visit.who, whose.api("standing")),
     )
     found = visit.site.sharings[visit.language.value].under(agreement, standing_of(standing.body), visit.site.clock())
     if not found or not _is_about(said.body["agreement"], agreement):
@@ -130,11 +140,18 @@ async def acknowledged(whose: About, agreement: Agreement, change: Ident) -> Res
         visit,
         "citizen/receipt.html",
         whose=whose,
+        speaking=who,
         said=said.body,
         sharing=found[0],
         control=control,
         etag=standing.etag,
     )
+
+
+def _told(whose: Whose, notices: Answer | None) -> list[told_by_the_city.Told]:
+    """The newest notices in words; the account says more of each."""
+    visit = whose.visit
+    return told_by_the_city.told(notices.body["notices"] if notices else (), (), visit.department, visit.say)
 
 
 def _is_about(ref: str | None, agreement: str) -> bool:
