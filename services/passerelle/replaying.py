@@ -109,7 +109,8 @@ def _proposed(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
 
 
 def _heard(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
-    from passerelle.agents.rules import Route, applied
+    from passerelle.agents.route import Route
+    from passerelle.agents.rules import applied
     from passerelle.city.modules import imported
     from passerelle.gate.again import again
     from passerelle.letters import propose_all, record_of

@@ -2,20 +2,21 @@
 
 A city's developer imports from here::
 
-    from passerelle.agents import AgentApp, NoRecipient, derived
+    from passerelle.agents import AgentApp, NoRecipient, derived, folded
 
-Nothing is connected and no Faust is imported by the pure parts (`lineage`, `rules`, `reading`, `state`).
+Nothing is connected and no Faust is imported by the pure parts
+(`lineage`, `join`, `aggregate`, `rules`, `reading`, `state`).
 """
 
 from typing import TYPE_CHECKING
 
-from passerelle.agents.lineage import Outbox, RuleFault, View, derived
-from passerelle.agents.rules import NoRecipient
+from passerelle.agents.lineage import Outbox, RuleFault, View, derived, folded
+from passerelle.agents.proposing import NoRecipient
 
 if TYPE_CHECKING:
     from passerelle.agents.app import AgentApp, AgentsPlan
 
-__all__ = ["AgentApp", "AgentsPlan", "NoRecipient", "Outbox", "RuleFault", "View", "derived"]
+__all__ = ["AgentApp", "AgentsPlan", "NoRecipient", "Outbox", "RuleFault", "View", "derived", "folded"]
 
 
 def __getattr__(name: str) -> object:

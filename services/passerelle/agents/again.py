@@ -19,8 +19,11 @@ from functools import partial
 from passerelle.agents import entry as entries
 from passerelle.agents.declared import Declarations
 from passerelle.agents.entry import BadEntry
+from passerelle.agents.logged import Hop, Logged
+from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Heard, Record, Refused
-from passerelle.agents.rules import Hop, Join, Out, Route, applied, guarded
+from passerelle.agents.route import Route
+from passerelle.agents.rules import applied, guarded
 from passerelle.agents.state import State
 from passerelle.envelope import parse_proposal
 from passerelle.gate.again import again
@@ -71,7 +74,7 @@ class Again:
         self.tally.refused[route.name] += len(outcomes) - len(heard) + len(outs) - len(proposals)
         return proposals
 
-    def joined(self, component: str, join: Join, state: State, records: Sequence[Record]) -> list[Out]:
+    def joined(self, component: str, join: Logged, state: State, records: Sequence[Record]) -> list[Out]:
         """What a join proposes of the next records of its log, where the range triggers it. ``state`` takes them in."""
         outs = [o for r in records for o in guarded(component, join.name, r, partial(join.step, state, r))]
         state.commit(records[-1].offset + 1, records[-1].timestamp - join.hold_ms)
@@ -81,7 +84,7 @@ class Again:
         self.tally.refused[join.name] += sum(letter.offset in of_range for letter in letters)
         return self._proposals(outs)
 
-    def _covers(self, join: Join, record: Record) -> bool:
+    def _covers(self, join: Logged, record: Record) -> bool:
         try:
             entry = entries.decode(record.value, record.timestamp)
             topic = join.outboxes[entry.side].topic
@@ -106,7 +109,7 @@ class Again:
         return found
 
 
-def chosen(app: Declarations, rules: Collection[str] = (), outboxes: Collection[str] = ()) -> list[Route | Join]:
+def chosen(app: Declarations, rules: Collection[str] = (), outboxes: Collection[str] = ()) -> list[Route | Logged]:
     """The rules to run again: all, or those named, that hear one of the event types. Raises `BadRun`."""
     known = {r.name: r for r in app.rules.values() if not isinstance(r, Hop)}
     heard = {box.contract.type for r in known.values() for box in r.outboxes}
@@ -116,7 +119,7 @@ def chosen(app: Declarations, rules: Collection[str] = (), outboxes: Collection[
     return [r for r in wanted if not outboxes or any(box.contract.type in outboxes for box in r.outboxes)]
 
 
-def topics_of(rules: Iterable[Route | Join], outboxes: Collection[str] = ()) -> list[str]:
+def topics_of(rules: Iterable[Route | Logged], outboxes: Collection[str] = ()) -> list[str]:
     """The outbox topics whose records the rules are run again for."""
     boxes = (box for rule in rules for box in rule.outboxes)
     return sorted({box.topic for box in boxes if not outboxes or box.contract.type in outboxes})

@@ -26,9 +26,12 @@ from passerelle.agents.declared import AgentsPlan, Declarations
 from passerelle.agents.folding import SLICE, Folder
 from passerelle.agents.history import read
 from passerelle.agents.lanes import Lanes
+from passerelle.agents.logged import Hop, Logged
 from passerelle.agents.patience import Patience, give_up, until_done
+from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Batch, Reader, Record
-from passerelle.agents.rules import Hop, Join, Out, Route, Rule, applied
+from passerelle.agents.route import Route
+from passerelle.agents.rules import Rule, applied
 from passerelle.agents.sending import Sender
 from passerelle.agents.state import Open, State, checkpoints, expire, memory
 from passerelle.agents.transport import App, Producer
@@ -127,7 +130,7 @@ class AgentApp(Declarations):
         folder, now_ms = self._folder(), int(time.time() * 1000)
         if folder is None:
             return
-        for join in (rule for rule in self.rules.values() if isinstance(rule, Join)):
+        for join in (rule for rule in self.rules.values() if isinstance(rule, Logged)):
             await asyncio.to_thread(expire, folder, join.log, now_ms - join.hold_ms)
 
     def _late(self) -> Mapping[str, Any]:
@@ -156,7 +159,7 @@ class AgentApp(Declarations):
     # -- rules become agents --------------------------------------------------------------------------------------
 
     def _added(self, rule: Rule) -> None:
-        if isinstance(rule, Join):
+        if isinstance(rule, Logged):
             folder = Folder(self.id, rule, self._opened, self._read_log, self._send)
             self.app.declare(partial(self._agent, rule, rule.log, folder.process))
         else:

@@ -6,10 +6,17 @@ Pure: no Faust, no Kafka. `app.AgentApp` makes Faust agents of it; `passerelle.t
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
-from passerelle.agents.lineage import Field, Outbox, RuleFault, Sources
+from passerelle.agents.aggregate import Aggregate
+from passerelle.agents.join import Join
+from passerelle.agents.lineage import Field, Folding, Outbox, RuleFault, Sources
+from passerelle.agents.logged import Hop, Logged
+from passerelle.agents.proposing import Answer
 from passerelle.agents.reading import Reader
-from passerelle.agents.rules import Answer, Hop, Join, Route, Rule
+from passerelle.agents.route import Route
+from passerelle.agents.rules import Rule
+from passerelle.agents.windowed import WindowedJoin
 from passerelle.pseudonyms import Keyring
 from passerelle_consent.policy.flows import Flow
 from passerelle_schemas import topics
@@ -100,12 +107,16 @@ class Declarations:
         flow: str,
         fields: Sources,
         reads: Iterable[Field] = (),
+        window: timedelta | None = None,
+        grace: timedelta = timedelta(0),
         hold: timedelta = HOLD,
     ) -> Callable[[Choose], Choose]:
-        """Declare a join of the newest event of each outbox, by subject.
+        """Declare a join, by subject: of the newest event of each outbox, or of events that happened close together.
 
-        Whenever one of them changes and all are known, the function sees what the join ``reads`` of each, in order, and
-        answers like a route's with one flow. ``hold`` bounds how long an event is kept.
+        Without ``window``: whenever one of them changes and all are known. With it: once for each group of one event of
+        every outbox whose times lie within it. The function sees what the join ``reads`` of each, in order, and answers
+        like a route's with one flow. An event older than its subject's newest by more than window and ``grace`` is a
+        dead letter, `late`. ``hold`` bounds how long an event is kept, whatever its window.
         """
         declared = tuple(reads)
 
@@ -114,27 +125,66 @@ class Declarations:
             for read in declared:
                 if read.outbox not in outboxes:
                     raise RuleFault(f"{read.source} is not an input of this rule", where=name)
-            join = Join(
-                name=name,
-                log=topics.join_log(self.name, _hyphens(choose.__name__)),
-                outboxes=outboxes,
-                flow=self.flow(flow, name),
-                choose=choose,
-                reads=[frozenset(f.name for f in declared if f.outbox is box) for box in outboxes],
-                fields=fields,
-                hold_ms=int(hold.total_seconds() * 1000),
-                catalogue=self.catalogue,
-            )
-            for side in range(len(outboxes)):
-                self._add(Hop(join, side))
-            self._add(join)
+            by_box = [frozenset(f.name for f in declared if f.outbox is box) for box in outboxes]
+            common = self._logged(choose, outboxes, flow, fields, hold) | {"reads": by_box}
+            if window is None:
+                self._fed(Join(**common))
+            else:
+                self._fed(WindowedJoin(window_ms=_ms(window), grace_ms=_ms(grace), **common))
             return choose
 
         return declare
 
+    def aggregate(
+        self,
+        outbox: Outbox,
+        *,
+        flow: str,
+        fields: Mapping[str, Folding],
+        window: timedelta,
+        grace: timedelta = timedelta(0),
+        hold: timedelta = HOLD,
+    ) -> Callable[[Choose], Choose]:
+        """Declare an aggregate of each subject's events over tumbling windows (from 1970 on, UTC), by event time.
+
+        With each event the function sees what the fields of its window have come to, each `folded` in the order of
+        event time, and answers like a route's with one flow: it speaks on change, not when the window ends, since time
+        passes for a subject only by events about them. What comes after the window's end and ``grace``, by the
+        subject's newest event, is a dead letter, `late`. ``hold`` bounds how long an event is kept.
+        """
+
+        def declare(choose: Choose) -> Choose:
+            common = self._logged(choose, (outbox,), flow, fields, hold) | {"reads": [frozenset()]}
+            self._fed(Aggregate(window_ms=_ms(window), grace_ms=_ms(grace), **common))
+            return choose
+
+        return declare
+
+    def _logged(
+        self, choose: Choose, outboxes: Sequence[Outbox], flow: str, fields: Sources, hold: timedelta
+    ) -> dict[str, Any]:
+        """What every rule with a log of its own is made of."""
+        name = self._rule_name(choose)
+        return {
+            "name": name,
+            "log": topics.join_log(self.name, _hyphens(choose.__name__)),
+            "outboxes": tuple(outboxes),
+            "flow": self.flow(flow, name),
+            "choose": choose,
+            "fields": fields,
+            "hold_ms": _ms(hold),
+            "catalogue": self.catalogue,
+        }
+
+    def _fed(self, rule: Logged) -> None:
+        """Add a rule, and before it what feeds its log."""
+        for side in range(len(rule.outboxes)):
+            self._add(Hop(rule, side))
+        self._add(rule)
+
     def plan(self) -> AgentsPlan:
         """Every topic that the app reads or writes."""
-        joins = [r for r in self.rules.values() if isinstance(r, Join)]
+        joins = [r for r in self.rules.values() if isinstance(r, Logged)]
         margin = int(MARGIN.total_seconds() * 1000)
         return AgentsPlan(
             app_id=self.id,
@@ -148,7 +198,7 @@ class Declarations:
         """The rules that hear each outbox topic. The first of them reports what no rule can read."""
         heard: dict[str, list[Route | Hop]] = {}
         for rule in self.rules.values():
-            if not isinstance(rule, Join):
+            if not isinstance(rule, Logged):
                 heard.setdefault(rule.outboxes[0].topic, []).append(rule)
         return heard
 
@@ -182,6 +232,10 @@ def _reads(fields: Iterable[Field], outbox: Outbox, rule: str) -> frozenset[str]
         if declared.outbox is not outbox:
             raise RuleFault(f"{declared.source} is not an input of this rule", where=rule)
     return frozenset(f.name for f in fields)
+
+
+def _ms(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)
 
 
 def _hyphens(name: str) -> str:

@@ -46,7 +46,12 @@ class Entry(NamedTuple):
 
         Two entries of one subject and side stem from one outbox partition (same key), so offsets break ties.
         """
-        return min(self.occurred_ms, self.outbox_ms), self.offset
+        return self.happened_ms, self.offset
+
+    @property
+    def happened_ms(self) -> int:
+        """Time of the event, but not later than that of its append to the outbox."""
+        return min(self.occurred_ms, self.outbox_ms)
 
 
 class Shape:
@@ -97,6 +102,11 @@ def pack(entries: Iterable[Entry]) -> bytes:
         _HELD.pack(e.side, e.partition, e.offset, e.occurred_ms, e.outbox_ms, e.at_ms, e.shape, len(e.body)) + e.body
         for e in entries
     )
+
+
+def packed_bytes(entries: Iterable[Entry]) -> int:
+    """How long `pack` makes them."""
+    return sum(_HELD.size + len(e.body) for e in entries)
 
 
 def unpack(packed: bytes) -> list[Entry]:

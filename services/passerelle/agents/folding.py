@@ -9,10 +9,11 @@ from typing import Protocol
 
 import structlog
 
-from passerelle.agents.entry import BadEntry
+from passerelle.agents.logged import NOT_TAKEN, Logged
 from passerelle.agents.patience import BrokerFault
+from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Batch, Record
-from passerelle.agents.rules import Join, Out, guarded
+from passerelle.agents.rules import guarded
 from passerelle.agents.state import Memory, Open, StaleCheckpoint, State
 
 log = structlog.get_logger()
@@ -35,7 +36,7 @@ class Progress(Protocol):
 class Folder:
     """Runs one join on the partitions that this worker owns."""
 
-    def __init__(self, component: str, join: Join, open_: Open, read_log: ReadLog, send: Send) -> None:
+    def __init__(self, component: str, join: Logged, open_: Open, read_log: ReadLog, send: Send) -> None:
         self._component = component
         self._join = join
         self._open = open_
@@ -87,7 +88,7 @@ class Folder:
     def _fold(self, state: State, record: Record) -> None:
         try:
             self._join.fold(state, record)
-        except BadEntry:
+        except NOT_TAKEN:
             return  # went to the dead letters when it was first seen
 
     def _state(self, partition: int) -> State:

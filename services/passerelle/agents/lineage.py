@@ -1,6 +1,7 @@
 """Where each field of a derived event comes from: declared, and checked against the contract (DESIGN §5a, rule 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,23 @@ class Derived:
     fields: tuple[Field, ...]
 
 
-Source = Field | Derived
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """A field of an aggregate: a fold over a window's events, of declared source fields and of nothing else."""
+
+    step: Callable[..., Any]
+    fields: tuple[Field, ...]
+    start: Any
+
+    def over(self, *columns: Sequence[Any]) -> Any:
+        """The values of each source field, in the order of the events → what they come to."""
+        state = deepcopy(self.start)  # a step may change what it is given
+        for values in zip(*columns, strict=True):
+            state = self.step(state, *values)
+        return state
+
+
+Source = Field | Derived | Folding
 Sources = Mapping[str, Source]
 
 
@@ -43,6 +60,13 @@ def derived(make: Callable[..., Any], *fields: Field) -> Derived:
     if not fields:
         raise RuleFault("a derived field names the source fields that it is made of")
     return Derived(make, fields)
+
+
+def folded(step: Callable[..., Any], *fields: Field, start: Any) -> Folding:
+    """Declare a field of an aggregate: ``state = step(state, *values of fields)`` for each event, from ``start`` on."""
+    if not fields:
+        raise RuleFault("a folded field names the source fields that it is made of")
+    return Folding(step, fields, start)
 
 
 class Outbox:
@@ -99,7 +123,11 @@ class UndeclaredField(AttributeError):
 class Recipe:
     """How the fields of a derived event are made from the values of a rule's inputs."""
 
-    def __init__(self, rule: str, contract: Contract, fields: Sources, inputs: Sequence[Outbox]) -> None:
+    def __init__(
+        self, rule: str, contract: Contract, fields: Sources, inputs: Sequence[Outbox], *, folds: bool = False
+    ) -> None:
+        if any(isinstance(source, Folding) for source in fields.values()) and not folds:
+            raise RuleFault("only an aggregate folds its fields", where=rule, hint="use derived(…)")
         self.contract = contract
         self._fields = fields
         self._steps: list[tuple[str, Callable[..., Any] | None, tuple[tuple[int, str], ...]]] = []
@@ -120,11 +148,15 @@ class Recipe:
 
     def make(self, values: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the framed event, of one mapping per input. Raises what a function raises, `Undecodable`."""
+        return self.contract.encode(self.values(values))
+
+    def values(self, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the event's fields, of one mapping per input. Raises what a function raises."""
         made = {}
         for name, make, parts in self._steps:
             taken = [values[side][field] for side, field in parts]
             made[name] = make(*taken) if make else taken[0]
-        return self.contract.encode(made)
+        return made
 
     def _check(self, rule: str, sides: Mapping[str, int]) -> None:
         contract, declared = self.contract, self.lineage
@@ -149,6 +181,8 @@ class Recipe:
 def _parts(source: object) -> tuple[Callable[..., Any] | None, tuple[Field, ...]]:
     if isinstance(source, Derived):
         return source.make, source.fields
+    if isinstance(source, Folding):
+        return source.over, source.fields
     if isinstance(source, Field):
         return None, (source,)
     raise RuleFault(f"a field is outbox.field or derived(…), not {type(source).__name__}")

@@ -28,6 +28,10 @@ class Refusal(StrEnum):
     RULE_ERROR = "rule-error"
     TOO_LARGE = "too-large"
     BAD_ENTRY = "bad-entry"
+    LATE = "late"
+    """Older than its subject's newest event by more than window and grace."""
+    STATE_TOO_LARGE = "state-too-large"
+    """It would make more of its subject's state than a rule may hold; the state is as it was."""
 
 
 class Record(Protocol):

@@ -12,7 +12,9 @@ from aiokafka import AIOKafkaProducer
 from passerelle.agents.again import Again, BadRun, Ranges, topics_of
 from passerelle.agents.declared import Declarations
 from passerelle.agents.history import SILENCE_S, ends_of, ranges_of, read
-from passerelle.agents.rules import Join, Out, Route
+from passerelle.agents.logged import Logged
+from passerelle.agents.proposing import Out
+from passerelle.agents.route import Route
 from passerelle.agents.sending import Sender
 from passerelle.agents.state import Memory
 from passerelle.config import KafkaAccess
@@ -55,7 +57,7 @@ class Rerun:
     """One run of one app's rules over a stretch of history. Everything raises `KafkaError`, `TimeoutError`."""
 
     def __init__(
-        self, app: Declarations, rules: Sequence[Route | Join], asked: Asked, access: KafkaAccess, partitions: int
+        self, app: Declarations, rules: Sequence[Route | Logged], asked: Asked, access: KafkaAccess, partitions: int
     ) -> None:
         """``access`` is the app's own."""
         self._app = app
@@ -88,7 +90,7 @@ class Rerun:
                         await _sent(sender, again.routed(self._app.id, route, outcomes))
                     looked(len(records))
             for join in self._rules:
-                if isinstance(join, Join):
+                if isinstance(join, Logged):
                     await self._join(again, sender, join)
         finally:
             await producer.stop()
@@ -97,7 +99,7 @@ class Rerun:
     def _routes(self, topic: str) -> list[Route]:
         return [r for r in self._rules if isinstance(r, Route) and r.outboxes[0].topic == topic]
 
-    async def _join(self, again: Again, sender: Sender, join: Join) -> None:
+    async def _join(self, again: Again, sender: Sender, join: Logged) -> None:
         """Folded from its beginning to where it ends now."""
         for partition, end in enumerate(await ends_of(self._access, join.log, self._partitions)):
             state = Memory()

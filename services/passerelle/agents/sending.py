@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from passerelle.agents.rules import Out
+from passerelle.agents.proposing import Out
 from passerelle_schemas.topics import partition_of
 
 Partition = tuple[str, int]
@@ -43,7 +43,7 @@ class Producer(Protocol):
 
 
 class RecordTooLarge(Exception):
-    """A record does not fit an empty batch. `rules.PROPOSAL_BYTES_MAX` prevents it."""
+    """A record does not fit an empty batch. `proposing.PROPOSAL_BYTES_MAX` prevents it."""
 
 
 class Sender:

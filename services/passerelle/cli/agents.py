@@ -62,7 +62,7 @@ def run(module: Module) -> None:
 @app.command("list")
 def list_(module: Module, *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the rules: what they hear, which flows they propose for, and where each field comes from."""
-    from passerelle.agents.rules import Hop
+    from passerelle.agents.logged import Hop
 
     rules = [_described(rule) for rule in load(module).rules.values() if not isinstance(rule, Hop)]
     if as_json:

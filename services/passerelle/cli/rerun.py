@@ -14,8 +14,9 @@ from passerelle_schemas.faults import Fault
 if TYPE_CHECKING:
     from passerelle.agents.again import Again, Ranges
     from passerelle.agents.app import AgentApp
+    from passerelle.agents.logged import Logged
     from passerelle.agents.rerunning import Asked, Rerun
-    from passerelle.agents.rules import Join, Route
+    from passerelle.agents.route import Route
     from passerelle.city.manifest import Manifest
 
 INTERRUPTED = 130
@@ -55,8 +56,8 @@ def replay(
 
     from passerelle.agents.again import chosen
     from passerelle.agents.declared import HOLD, MARGIN
+    from passerelle.agents.logged import Logged
     from passerelle.agents.rerunning import Asked, Rerun
-    from passerelle.agents.rules import Join
     from passerelle.city.manifest import Manifest
     from passerelle.cli.agents import load, only
     from passerelle.config import settings
@@ -77,7 +78,7 @@ def replay(
     try:
         ranges = asyncio.run(rerun.ranges())
         _preview(app, wanted, ranges, asked)
-        if any(isinstance(rule, Join) for rule in wanted):
+        if any(isinstance(rule, Logged) for rule in wanted):
             typer.echo(f"  joins see what their logs still hold: the last {(HOLD + MARGIN).days} days")
         if not yes:
             typer.echo("nothing was done; with --yes it is")
@@ -108,7 +109,7 @@ def _ms(text: str, option: str) -> int:
     return int(at.timestamp() * MS)
 
 
-def _preview(app: "AgentApp", rules: "list[Route | Join]", ranges: "Ranges", asked: "Asked") -> None:
+def _preview(app: "AgentApp", rules: "list[Route | Logged]", ranges: "Ranges", asked: "Asked") -> None:
     """What would be run again, and who may receive of it."""
     counts: Counter[str] = Counter()
     for (topic, _), stretch in ranges.items():

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from passerelle.agents.declared import Declarations
-from passerelle.agents.rules import Join
+from passerelle.agents.join import Join
 from passerelle.testkit.memory import MemoryCity
 from passerelle.testkit.outcomes import Outcome
 from passerelle.testkit.scenario import plain

@@ -21,8 +21,11 @@ from passerelle.agents.again import Again, Ranges, Tally, chosen, topics_of
 from passerelle.agents.declared import Declarations
 from passerelle.agents.folding import Folder
 from passerelle.agents.lineage import Outbox
+from passerelle.agents.logged import Logged
+from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Batch, Record
-from passerelle.agents.rules import Join, Out, Route, Rule, applied
+from passerelle.agents.route import Route
+from passerelle.agents.rules import Rule, applied
 from passerelle.agents.state import Memory, memory
 from passerelle.envelope import Event, Headers, event_headers, parse_proposal, rfc3339, source_of
 from passerelle.pseudonyms import DEPARTMENT_KEY_BYTES, REF_BYTES, Keyring
@@ -201,7 +204,7 @@ class Bus:
         return ranges
 
     def _again(self, again: Again, rule: Rule, at: tuple[str, int]) -> list[Out]:
-        if isinstance(rule, Join):
+        if isinstance(rule, Logged):
             return again.joined(self.app.id, rule, Memory(), self.topics[at])
         wanted = again.ranges.get(at, range(0))
         read = self.app.reader(at[0], self.keyring).read(self.topics[at][wanted.start : wanted.stop])
@@ -218,7 +221,7 @@ class Bus:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _inputs(self, rule: Rule) -> list[tuple[str, int]]:
-        topic = rule.log if isinstance(rule, Join) else rule.outboxes[0].topic
+        topic = rule.log if isinstance(rule, Logged) else rule.outboxes[0].topic
         return [at for at in self.topics if at[0] == topic]
 
     def _left(self, rule: Rule, at: tuple[str, int]) -> bool:
@@ -235,7 +238,7 @@ class Bus:
 
     def _tried(self, rule: Rule, batch: Batch) -> bool:
         try:
-            if isinstance(rule, Join):
+            if isinstance(rule, Logged):
                 _drive(self._folder(rule).process(batch, _Patient()))
             else:
                 read = self.app.reader(batch.topic, self.keyring).read(batch.records)
@@ -245,7 +248,7 @@ class Bus:
             return False
         return True
 
-    def _folder(self, join: Join) -> Folder:
+    def _folder(self, join: Logged) -> Folder:
         if join.name not in self._folders:
             self._folders[join.name] = Folder(self.app.id, join, memory, self._read_log, self._send_later)
         return self._folders[join.name]

@@ -6,7 +6,8 @@ from pathlib import Path
 import faust
 
 from passerelle.agents.app import _FAUST
-from passerelle.agents.rules import Hop, Join
+from passerelle.agents.join import Join
+from passerelle.agents.logged import Hop
 from passerelle.agents.transport import Boot
 from passerelle_schemas.topics import EXCHANGE, partition_of
 

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, RequestTimedOutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passerelle.agents.rules import Out
+from passerelle.agents.proposing import Out
 from passerelle.agents.sending import RecordTooLarge, Sender
 from passerelle.envelope import Event, proposal_headers
 from passerelle.testkit.bus import unmarked
