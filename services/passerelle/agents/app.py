@@ -31,10 +31,11 @@ from passerelle.agents.patience import Patience, give_up, until_done
 from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Batch, Reader, Record
 from passerelle.agents.route import Route
-from passerelle.agents.rules import Rule, applied
+from passerelle.agents.rules import Attempt, Rule, applied
 from passerelle.agents.sending import Sender
 from passerelle.agents.state import Open, State, checkpoints, expire, memory
 from passerelle.agents.transport import App, Producer
+from passerelle.agents.watching import SLOW_S, Watch
 from passerelle.config import KafkaAccess, settings
 from passerelle.pseudonyms import Keyring
 from passerelle_consent.policy.flows import Flow
@@ -81,6 +82,7 @@ class AgentApp(Declarations):
 
     ``keyring`` and ``access`` are asked at the start; without ``access``, `passerelle.config` says who and where.
     ``folder`` is where joins keep their checkpoints (`home.store`/agents by default; None from it: in memory).
+    ``slow_s``: what a rule may take for one record; beyond it the process ends, and starts again past that record.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class AgentApp(Declarations):
         keyring: Callable[[], Keyring],
         access: Callable[[], KafkaAccess] | None = None,
         folder: Callable[[], Path | None] | None = None,
+        slow_s: float = SLOW_S,
         **options: Any,
     ) -> None:
         super().__init__(name, catalogue=catalogue, flows=flows)
@@ -101,6 +104,8 @@ class AgentApp(Declarations):
         self._readers: dict[str, Reader] = {}
         self._open: Open = memory
         self._sender: Sender | None = None
+        self._slow_s = slow_s
+        self._watch = Watch(None, owner=self.id, slow_s=slow_s)
         self.app = App(self.id, late=self._late, before_start=self.check, **{**_FAUST, **options})
         self.app.on_partitions_assigned.connect(self._ready, weak=False)
         self.app.timer(interval=EXPIRE_S)(self._expire)
@@ -123,6 +128,9 @@ class AgentApp(Declarations):
             self._open = checkpoints(folder, cluster) if folder else memory
 
         await until_done(attempt, rule="check")
+        folder = self._folder()
+        self._watch = Watch(folder / "too-slow.json" if folder else None, owner=self.id, slow_s=self._slow_s)
+        self._watch.start()
         await self._expire()
 
     async def _expire(self) -> None:
@@ -160,11 +168,17 @@ class AgentApp(Declarations):
 
     def _added(self, rule: Rule) -> None:
         if isinstance(rule, Logged):
-            folder = Folder(self.id, rule, self._opened, self._read_log, self._send)
+            folder = Folder(self.id, rule, self._opened, self._read_log, self._send, run=self._run)
             self.app.declare(partial(self._agent, rule, rule.log, folder.process))
         else:
             topic = rule.outboxes[0].topic
             self.app.declare(partial(self._agent, rule, topic, partial(self._stateless, rule)))
+
+    def _run(
+        self, component: str, rule: str, record: Record, attempt: Attempt, instead: Callable[[], object]
+    ) -> Sequence[Out]:
+        """As the watch that `check` started does it."""
+        return self._watch.guarded(component, rule, record, attempt, instead)
 
     def _opened(self, join_log: str, partition: int) -> State:
         """The state of a partition, as `check` found it can be kept."""
@@ -190,7 +204,7 @@ class AgentApp(Declarations):
         reports = self.by_topic()[batch.topic][0] is rule
         outs: list[Out] = []
         for start in range(0, len(batch.read), SLICE):
-            outs += applied(self.id, rule, batch.read[start : start + SLICE], reports=reports)
+            outs += applied(self.id, rule, batch.read[start : start + SLICE], reports=reports, run=self._run)
             await asyncio.sleep(0)
         await self._send(outs)
 

@@ -13,7 +13,7 @@ from passerelle.agents.logged import NOT_TAKEN, Logged
 from passerelle.agents.patience import BrokerFault
 from passerelle.agents.proposing import Out
 from passerelle.agents.reading import Batch, Record
-from passerelle.agents.rules import guarded
+from passerelle.agents.rules import Run, unwatched
 from passerelle.agents.state import Memory, Open, StaleCheckpoint, State
 
 log = structlog.get_logger()
@@ -36,12 +36,15 @@ class Progress(Protocol):
 class Folder:
     """Runs one join on the partitions that this worker owns."""
 
-    def __init__(self, component: str, join: Logged, open_: Open, read_log: ReadLog, send: Send) -> None:
+    def __init__(
+        self, component: str, join: Logged, open_: Open, read_log: ReadLog, send: Send, *, run: Run = unwatched
+    ) -> None:
         self._component = component
         self._join = join
         self._open = open_
         self._read_log = read_log
         self._send = send
+        self._run = run
         self._states: dict[int, State] = {}
         self._locks: dict[int, asyncio.Lock] = {}
 
@@ -64,7 +67,8 @@ class Folder:
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             if record.offset >= state.next:  # below: folded, proposed and acknowledged before
-                outs += guarded(self._component, self._join.name, record, partial(self._join.step, state, record))
+                step, fold = partial(self._join.step, state, record), partial(self._join.fold, state, record)
+                outs += self._run(self._component, self._join.name, record, step, fold)
         await self._send(outs)
         last = batch.records[-1]
         if last.offset >= state.next:

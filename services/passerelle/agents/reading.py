@@ -26,6 +26,8 @@ class Refusal(StrEnum):
     """A known contract, but not one that any rule of the app takes from this outbox."""
     NO_RECIPIENT = "no-recipient"
     RULE_ERROR = "rule-error"
+    TOO_SLOW = "too-slow"
+    """The rule did not come back from it, and the process ended."""
     TOO_LARGE = "too-large"
     BAD_ENTRY = "bad-entry"
     LATE = "late"

@@ -5,6 +5,7 @@ Pure; workers and the test kit share it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import NoReturn
 
 from passerelle.agents.entry import BadEntry
 from passerelle.agents.logged import Hop, Late, Logged, StateTooLarge
@@ -16,9 +17,19 @@ from passerelle_schemas import topics
 
 Rule = Route | Hop | Logged
 
+Attempt = Callable[[], Sequence[Out]]
+Run = Callable[[str, str, Record, Attempt, Callable[[], object]], Sequence[Out]]
+"""How a rule is run on one record: (component, rule, record, attempt, what is done instead of an attempt that did not
+come back before)."""
+
+
+class TooSlow(Exception):
+    """A rule did not come back from this record before."""
+
 
 _REFUSALS: Mapping[type[Exception], Refusal] = {
     NoRecipient: Refusal.NO_RECIPIENT,
+    TooSlow: Refusal.TOO_SLOW,
     BadEntry: Refusal.BAD_ENTRY,
     Late: Refusal.LATE,
     StateTooLarge: Refusal.STATE_TOO_LARGE,
@@ -26,7 +37,7 @@ _REFUSALS: Mapping[type[Exception], Refusal] = {
 }
 
 
-def guarded(component: str, rule: str, record: Record, attempt: Callable[[], Sequence[Out]]) -> Sequence[Out]:
+def guarded(component: str, rule: str, record: Record, attempt: Attempt) -> Sequence[Out]:
     """Run a rule on one record. Whatever it raises becomes a dead letter: where and what kind, never what (rule 4)."""
     try:
         return attempt()
@@ -37,7 +48,26 @@ def guarded(component: str, rule: str, record: Record, attempt: Callable[[], Seq
         return (_dead(component, record, Refusal.RULE_ERROR, rule, type(exc).__name__),)
 
 
-def applied(component: str, rule: Route | Hop, outcomes: Iterable[Heard | Refused], *, reports: bool) -> list[Out]:
+def unwatched(
+    component: str, rule: str, record: Record, attempt: Attempt, _instead: Callable[[], object]
+) -> Sequence[Out]:
+    """As `guarded`: where nobody waits for it."""
+    return guarded(component, rule, record, attempt)
+
+
+def too_slow(component: str, rule: str, record: Record, instead: Callable[[], object]) -> Sequence[Out]:
+    """Pass over a record that the rule did not come back from, but for what is done ``instead``."""
+
+    def attempt() -> NoReturn:
+        instead()
+        raise TooSlow
+
+    return guarded(component, rule, record, attempt)
+
+
+def applied(
+    component: str, rule: Route | Hop, outcomes: Iterable[Heard | Refused], *, reports: bool, run: Run = unwatched
+) -> list[Out]:
     """What a stateless rule makes of what was read of its outbox.
 
     One of the topic's rules ``reports`` the records that none of them will see.
@@ -45,7 +75,7 @@ def applied(component: str, rule: Route | Hop, outcomes: Iterable[Heard | Refuse
     outs: list[Out] = []
     for outcome in outcomes:
         if isinstance(outcome, Heard):
-            outs += guarded(component, rule.name, outcome.record, partial(rule.apply, outcome))
+            outs += run(component, rule.name, outcome.record, partial(rule.apply, outcome), lambda: None)
         elif reports:
             outs.append(_dead(component, outcome.record, outcome.reason, None, outcome.error))
     return outs
