@@ -76,13 +76,13 @@ _BRIEF = ("state", "at", "by", "until", "effect", "source", "recipient", "purpos
 
 def told(receipt: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Return (label, words) line by line. Of a receipt that `seal.open_sealed` returned; ``language``: `fr` or `en`."""
-    return [(in_language(LABELS[name], language), words) for name, words in _lines(receipt, language) if words]
+    return [(in_language(LABELS[name], language), words) for name, words in lines(receipt, language) if words]
 
 
 def brief(receipt: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Return the lines that say the matter, without what one looks up only when one needs it."""
-    lines = dict(_lines(receipt, language))
-    return [(in_language(LABELS[name], language), lines[name]) for name in _BRIEF if lines.get(name)]
+    found = dict(lines(receipt, language))
+    return [(in_language(LABELS[name], language), found[name]) for name in _BRIEF if found.get(name)]
 
 
 def language_of(receipt: Mapping[str, Any]) -> str:
@@ -90,7 +90,8 @@ def language_of(receipt: Mapping[str, Any]) -> str:
     return "en" if "en" in (receipt.get("dct:language"), receipt.get("language")) else "fr"
 
 
-def _lines(receipt: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
+def lines(receipt: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
+    """Yield (name in `LABELS`, words); the words are empty where the receipt does not say it."""
     record = at(receipt, "dpv:hasRecordOfActivity")
     process, status = at(record, "dpv:hasProcess"), at(record, "dpv:hasConsentStatus")
     source, recipient = (*all_at(record, "dpv:hasDataController"), None, None)[:2]

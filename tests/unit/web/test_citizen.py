@@ -6,7 +6,6 @@ from html import unescape
 import pytest
 
 from passerelle.web.visit import FORM_TOKEN
-from passerelle_consent.receipts.seal import open_sealed
 from unit.web.town import form_token
 
 CANTEEN, BINS = "meal-tariff-income", "move-cleanliness"
@@ -99,18 +98,6 @@ async def test_the_history_says_who_received_what_and_why_with_its_proof(town, c
         proof = await visitor.get(f"/historique/preuve/{ids[0]}")
     assert proof.text.startswith("c2sp.org/tlog-proof@v1")
     assert "attachment" in proof.headers["content-disposition"]
-
-
-async def test_a_receipt_is_a_signed_file_and_a_page_to_print(town, claire):
-    async with town.visitor(claire) as visitor:
-        where = (await said(visitor, CANTEEN, "give")).headers["location"]
-        change = where.rpartition("/")[2]
-        signed = await visitor.get(f"/mes-partages/recu/{change}.jws")
-        printed = await visitor.get(f"/en/mes-partages/recu/{change}.pdf")
-    receipt = open_sealed(signed.text, town.city.receipt_keys)
-    assert receipt
-    assert printed.content.startswith(b"%PDF-")
-    assert b"pdfuaid" in printed.content or b"StructTreeRoot" in printed.content
 
 
 async def test_a_filter_that_finds_nothing_says_so(town, claire):

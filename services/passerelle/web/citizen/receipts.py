@@ -1,76 +1,63 @@
-"""Receipts of what was said: the signed file that proves it, and a page to print (PDF/UA-1: it can be heard)."""
+"""The receipt of one thing that somebody said: the file that the city signed (JWS), and a paper of it (PDF)."""
 
 import asyncio
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typst
-from fastapi import APIRouter
-from fastapi import Path as InPath
+from fastapi import APIRouter, Path
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from passerelle.web.citizen.whose import OWN, WARDS, About
-from passerelle.web.visit import Visit
-from passerelle_consent.receipts.told import told
+from passerelle.web.citizen.paper import paper_of
+from passerelle.web.citizen.receipt_pdf import receipt_pdf
+from passerelle.web.citizen.whose import OWN, WARDS, About, Whose
+from passerelle.web.service import Answer, ServiceAway
+from passerelle_consent.receipts.keys import KeySet, UnknownKeys
+from passerelle_consent.receipts.seal import BadReceipt, Opened, open_sealed
 
-TEMPLATE = Path(__file__).with_name("receipt.typ")
-SEALED, PLAIN = "application/jose", "application/ld+json"
-AT_ONCE = asyncio.Semaphore(2)
-"""A page takes some 100 ms of a core: more at a time would keep everybody waiting."""
-
-Change = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
+SEALED = "application/jose"
 
 own, wards = APIRouter(prefix=f"{OWN}/recu"), APIRouter(prefix=f"{WARDS}/recu")
+
+Change = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
 @own.get("/{change}.jws")
 @wards.get("/{change}.jws")
-async def sealed(whose: About, change: Change) -> Response:
-    """The signed receipt, which `passerelle receipt verify` checks without us."""
-    visit = whose.visit
-    headers = {"Accept": SEALED, "Accept-Language": visit.language.value}
-    answer = await visit.site.consent.read(visit.who, whose.api(f"changes/{change}/receipt"), headers=headers)
-    return _file(answer.text.encode("ascii"), SEALED, f"recu-{change[:8]}.jws")
+async def signed(whose: About, change: Change) -> Response:
+    """Hand out the receipt as the city signed it, for `passerelle receipt verify`."""
+    sealed = await _sealed(whose, change)
+    return _file(sealed.text.encode(), SEALED, f"{_name(change)}.jws")
 
 
 @own.get("/{change}.pdf")
 @wards.get("/{change}.pdf")
-async def printed(whose: About, change: Change) -> Response:
-    """The same in words."""
+async def paper(whose: About, change: Change) -> Response:
+    """Hand it out for reading and printing. It is made of what the signature covers, and carries the signed file."""
     visit = whose.visit
-    headers = {"Accept": PLAIN, "Accept-Language": visit.language.value}
-    answer = await visit.site.consent.read(visit.who, whose.api(f"changes/{change}/receipt"), headers=headers)
-    said = json.dumps(_said(visit, answer.body), ensure_ascii=False)
-    async with AT_ONCE:
-        pdf = await asyncio.to_thread(_pdf, said)
-    return _file(pdf, "application/pdf", f"recu-{change[:8]}.pdf")
+    sealed, keys = await asyncio.gather(_sealed(whose, change), visit.site.consent.public("/v1/keys"))
+    opened = _opened(sealed.text, keys)
+    words_of = visit.site.sharings[visit.language.value].words_of
+    told = paper_of(opened.content, whose, words_of, attachment=f"{_name(change)}.jws")
+    return _file(await run_in_threadpool(receipt_pdf, told, sealed.text), "application/pdf", f"{_name(change)}.pdf")
 
 
-def _said(visit: Visit, receipt: Any) -> dict[str, Any]:
-    """What the template fills in."""
-    language = visit.language.value
-    return {
-        "language": language,
-        "city": str(getattr(visit.site.city, language)),
-        "title": visit.say("Reçu"),
-        "lead": visit.say("Ce que vous avez dit, et ce qui en suit."),
-        "head": [visit.say("Quoi"), visit.say("Réponse")],
-        "lines": [[label, words] for label, words in told(receipt, language)],
-        "check": [
-            visit.say("Vérifier ce reçu"),
-            visit.say(
-                "Cette page est une copie lisible. La preuve est le fichier signé (.jws) : "
-                "« passerelle receipt verify » le vérifie sur votre ordinateur, sans demander à la ville."
-            ),
-        ],
-        "footer": f"{visit.site.public_url}{visit.to('/registre')}",
-    }
+async def _sealed(whose: Whose, change: str) -> Answer:
+    """Read it, in the page's language. Raises `Refused` of what has no receipt."""
+    visit = whose.visit
+    headers = {"Accept": SEALED, "Accept-Language": visit.language.value}
+    return await visit.site.consent.read(visit.who, whose.api(f"changes/{change}/receipt"), headers=headers)
 
 
-def _pdf(said: str) -> bytes:
-    pdf: bytes = typst.compile(str(TEMPLATE), sys_inputs={"receipt": said}, pdf_standards=["ua-1"])
-    return pdf
+def _opened(sealed: str, keys: Answer) -> Opened:
+    """Nothing is printed that the city's own keys do not vouch for. Raises `ServiceAway`."""
+    try:
+        return open_sealed(sealed, KeySet(entries=tuple(keys.body["keys"])))
+    except (BadReceipt, UnknownKeys):
+        raise ServiceAway("a receipt that its own keys do not open") from None
+
+
+def _name(change: str) -> str:
+    return f"recu-{change[:8]}"
 
 
 def _file(content: bytes, media_type: str, name: str) -> Response:
