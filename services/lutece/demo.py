@@ -31,8 +31,8 @@ from lutece.voices import delivered_after_ack
 from passerelle.city.node import HOST, free_port, is_free
 from passerelle.cli import tell
 from passerelle.config import WEB_PORT, settings
+from passerelle_consent.ledger.audit.findings import Outcome as Verified
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome as Verified
 from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.log.note import Verifier
 from passerelle_schemas.faults import Fault

@@ -21,8 +21,9 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.integrator.integrate import collect_seldom
 from postgresql import binaries, serving
 from unit.ledger.fakes import SIGNER, LedgerTown

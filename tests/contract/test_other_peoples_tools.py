@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import prove_inclusion
 from passerelle_consent.ledger.audit.site import LogSite
-from passerelle_consent.ledger.audit.verify import Outcome, fsck, verify
+from passerelle_consent.ledger.audit.verify import fsck, verify
 from passerelle_consent.ledger.log.note import Verifier
 from passerelle_consent.ledger.log.trust import Policy
 from unit.ledger.fakes import SIGNER, LedgerTown, served

@@ -33,9 +33,10 @@ from passerelle.keys import key_bytes
 from passerelle.receive.acknowledge import acknowledge
 from passerelle.receive.delivery import Erased
 from passerelle.receive.inbox import InboxReader
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import InclusionProof, find, prove_consistency, prove_inclusion
-from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.log.commitments import KEY_BYTES, MasterKey, SubjectKey, unseal
 from passerelle_consent.ledger.log.entries import Entry, EntryType

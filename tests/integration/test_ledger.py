@@ -15,8 +15,9 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from passerelle.city.node import free_port
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.faults import Unclear
 from passerelle_consent.ledger.integrator.feed import Feed, FeedFault, consumer_settings
 from passerelle_consent.ledger.log.checkpoint import Checkpoint

@@ -1,6 +1,8 @@
 """`passerelle ledger verify|fsck|prove|verify-proof`: what an auditor asks of a log. No Kafka, no database."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +23,7 @@ from passerelle.cli.logs import (
 
 if TYPE_CHECKING:
     from passerelle_consent.ledger.audit.prove import InclusionProof
-    from passerelle_consent.ledger.audit.verify import Verification
+    from passerelle_consent.ledger.audit.verify import Progress, Verification
     from passerelle_consent.ledger.log.note import Verifier
 
 ID_BYTES = 16
@@ -45,7 +47,9 @@ def verify(
 
     with open_log(log, token) as source:
         trust = None if policy is None else read_policy(policy)
-        _conclude(read(source, verifier_of(source, vkey), trust), source.where, as_json=as_json)
+        with _progress("Reading entries") as progress:
+            result = read(source, verifier_of(source, vkey), trust, progress=progress)
+        _conclude(result, source.where, as_json=as_json)
 
 
 def fsck(
@@ -61,14 +65,31 @@ def fsck(
 
     with open_log(log, token) as source:
         trust = None if policy is None else read_policy(policy)
-        _conclude(rebuild(source, verifier_of(source, vkey), trust), source.where, as_json=as_json)
+        with _progress("Hashing entries") as progress:
+            result = rebuild(source, verifier_of(source, vkey), trust, progress=progress)
+        _conclude(result, source.where, as_json=as_json)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator["Progress | None"]:
+    """On the error channel, where that is a terminal; gone when the reading is done."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda read, size: bar.update(task, completed=read, total=size)
 
 
 def examined(verifier: "Verifier") -> None:
     """Examine the home's database; end here unless it is valid."""
     from passerelle.config import settings
     from passerelle.masters import MasterFiles
-    from passerelle_consent.ledger.audit.verify import Outcome
+    from passerelle_consent.ledger.audit.findings import Outcome
     from passerelle_schemas.faults import Fault
 
     try:
@@ -94,7 +115,7 @@ def examined(verifier: "Verifier") -> None:
 
 
 def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
-    from passerelle_consent.ledger.audit.verify import Outcome
+    from passerelle_consent.ledger.audit.findings import Outcome
 
     if as_json:
         typer.echo(json.dumps(_plain(result), ensure_ascii=False))
@@ -104,7 +125,7 @@ def _conclude(result: "Verification", where: str, *, as_json: bool) -> None:
 
 
 def _tell(result: "Verification", where: str) -> None:
-    from passerelle_consent.ledger.audit.verify import Outcome
+    from passerelle_consent.ledger.audit.findings import Outcome
 
     if result.outcome is Outcome.VALID:
         assert result.root is not None, "a valid log has an open checkpoint"  # noqa: S101 - an invariant, for mypy

@@ -15,9 +15,13 @@ from passerelle_consent.ledger.database.store import Store
 from passerelle_consent.ledger.integrator.feed import Feed
 from passerelle_consent.ledger.integrator.integrate import Clock, Integrator
 from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.log import tree
+from passerelle_consent.ledger.log.checkpoint import Checkpoint
 from passerelle_consent.ledger.log.commitments import MasterKey
+from passerelle_consent.ledger.log.entries import Entry, EntryType
 from passerelle_consent.ledger.log.masters import FixedMasters
 from passerelle_consent.ledger.log.note import Signer
+from passerelle_consent.ledger.log.tiles import RightEdge, bundles, hash_tiles, pack
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import (
     DecisionBatch,
@@ -113,6 +117,24 @@ class FakeConsumer:
                 end = KafkaError(KafkaError._PARTITION_EOF)
                 messages.append(FakeMessage(partition, len(log), failure=end))
         return messages
+
+
+def forge(folder, entries, signer=SIGNER):
+    """Publish any entries under a right signature: what a dishonest log could do."""
+    edge = RightEdge()
+    kept = edge.append([tree.leaf_hash(e) for e in entries])
+    for tile in [*bundles(len(entries)), *hash_tiles(len(entries))]:
+        path = folder / tile.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mine = entries[tile.start : tile.start + tile.width]
+        path.write_bytes(pack(mine) if tile.level is None else kept[tile.level, tile.index])
+    head = Checkpoint(origin=signer.name, size=len(entries), root=edge.root())
+    (folder / "checkpoint").write_bytes(head.sign(signer))
+
+
+def entry(number):
+    """An entry of its own for each number: the shortest."""
+    return Entry(type=EntryType.KEY, time_ms=number, id=number.to_bytes(16, "big")).encode()
 
 
 class LedgerTown:

@@ -6,8 +6,9 @@ import subprocess
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.database.store import Store, StoreAway
 from passerelle_consent.ledger.database.writer import NotLeader
 from passerelle_consent.ledger.faults import Invalid, Unclear

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.published import Absent
-from passerelle_consent.ledger.audit.verify import Outcome, verify
+from passerelle_consent.ledger.audit.verify import verify
 from passerelle_consent.ledger.log import tree
 from passerelle_consent.ledger.log.entries import Entry
 from passerelle_consent.wire import decode_journal, read_decisions

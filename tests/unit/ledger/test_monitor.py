@@ -18,8 +18,7 @@ from passerelle_consent.ledger.log.note import Note
 from passerelle_consent.ledger.log.trust import Policy
 from passerelle_consent.ledger.query import disclose
 from passerelle_consent.policy.decide import Reason, Verdict
-from unit.ledger.fakes import MASTERS, SIGNER, START_MS, LedgerTown
-from unit.ledger.test_verify import forge
+from unit.ledger.fakes import MASTERS, SIGNER, START_MS, LedgerTown, forge
 
 ANN = b"A" * 16
 NOW_S = START_MS / 1000

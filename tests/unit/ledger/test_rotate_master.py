@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from passerelle.cli.ledger import app
 from passerelle.keys import KeyFault
 from passerelle.masters import MasterFiles
-from passerelle_consent.ledger.audit.verify import Outcome
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.database import rewrap as rewrapping
 from passerelle_consent.ledger.database.rewrap import retire, rewrap, waiting
 from passerelle_consent.ledger.database.store import StoreAway

@@ -5,11 +5,12 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import prove_consistency, prove_inclusion
 from passerelle_consent.ledger.audit.published import Absent
 from passerelle_consent.ledger.audit.site import TRIES_MAX, LogSite
-from passerelle_consent.ledger.audit.verify import Outcome, fsck, verify
+from passerelle_consent.ledger.audit.verify import fsck, verify
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_schemas.faults import Fault
 from unit.ledger.fakes import SIGNER, served

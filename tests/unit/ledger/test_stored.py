@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome, fsck
+from passerelle_consent.ledger.audit.verify import fsck
 from passerelle_consent.ledger.database.stored import verify_stored
 from passerelle_consent.ledger.log.commitments import MasterKey
 from passerelle_consent.ledger.log.masters import FixedMasters

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.prove import (
     InclusionProof,
@@ -18,15 +19,15 @@ from passerelle_consent.ledger.audit.prove import (
     prove_consistency,
     prove_inclusion,
 )
-from passerelle_consent.ledger.audit.verify import Outcome, fsck, verify
+from passerelle_consent.ledger.audit.verify import fsck, verify
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.log import tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
 from passerelle_consent.ledger.log.entries import Entry, EntryType
 from passerelle_consent.ledger.log.note import Signer
-from passerelle_consent.ledger.log.tiles import RightEdge, Tile, bundles, hash_tiles, pack, unpack
+from passerelle_consent.ledger.log.tiles import Tile, pack, unpack
 from passerelle_schemas.faults import Fault
-from unit.ledger.fakes import ORIGIN, SIGNER, LedgerTown
+from unit.ledger.fakes import ORIGIN, SIGNER, LedgerTown, entry, forge
 
 SIZE = 300
 FLIPS = 220
@@ -200,23 +201,6 @@ def test_a_folder_that_cannot_be_read(log, tmp_path):
     (log / "checkpoint").unlink()
     (log / "checkpoint").mkdir()
     assert judged(log)[0] is Outcome.UNCLEAR
-
-
-def forge(folder, entries, signer=SIGNER):
-    """Publish any entries under a right signature: what a dishonest log could do."""
-    edge = RightEdge()
-    kept = edge.append([tree.leaf_hash(e) for e in entries])
-    for tile in [*bundles(len(entries)), *hash_tiles(len(entries))]:
-        path = folder / tile.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mine = entries[tile.start : tile.start + tile.width]
-        path.write_bytes(pack(mine) if tile.level is None else kept[tile.level, tile.index])
-    head = Checkpoint(origin=signer.name, size=len(entries), root=edge.root())
-    (folder / "checkpoint").write_bytes(head.sign(signer))
-
-
-def entry(number):
-    return Entry(type=EntryType.KEY, time_ms=number, id=number.to_bytes(16, "big")).encode()
 
 
 def test_an_entry_that_is_not_canonical_is_found_though_it_is_signed(tmp_path):

@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from passerelle.cli.ledger import app as commands
+from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
-from passerelle_consent.ledger.audit.verify import Outcome, fsck
+from passerelle_consent.ledger.audit.verify import fsck
 from passerelle_consent.ledger.audit.witness import HASHES_MAX, REQUEST_BYTES_MAX, SPLITS_MAX, AddRequest, Kept, Witness
 from passerelle_consent.ledger.audit.witness_http import application
 from passerelle_consent.ledger.database.store import Store

@@ -1,9 +1,11 @@
 """A published log in a folder."""
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent, PublishedLog
+from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent, Opener, PublishedLog
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
 from passerelle_consent.ledger.log.note import Verifier
@@ -20,7 +22,8 @@ class LogFolder(PublishedLog):
         """Read a file of the folder."""
         try:
             with (self.path / name).open("rb") as file:
-                data = file.read(bytes_max + 1)
+                # Python sets aside as much as is asked for, whatever there is.
+                data = file.read(min(os.fstat(file.fileno()).st_size, bytes_max) + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise Absent("is missing", where=name) from None
         except OSError as exc:
@@ -42,8 +45,24 @@ class LogFolder(PublishedLog):
         except OSError:
             return None
 
+    def opener(self) -> Opener:
+        """A folder is opened anywhere."""
+        return partial(LogFolder, self.path.absolute())
+
     def names(self) -> Iterator[str]:
-        """Yield the relative path of every file."""
-        for path in sorted(self.path.rglob("*")):
-            if not path.is_dir() or path.is_symlink():
-                yield path.relative_to(self.path).as_posix()
+        """Yield the relative path of every file, in order. Raises `Unclear` for a folder that cannot be listed."""
+        yield from self._names("")
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        try:
+            with os.scandir(self.path / prefix) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return  # a folder of partial tiles that the publisher has just taken away
+        except OSError as exc:
+            raise Unclear(f"cannot be listed ({exc.strerror})", where=prefix or self.where) from None
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._names(f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name

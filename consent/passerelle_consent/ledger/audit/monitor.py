@@ -146,7 +146,7 @@ class Monitor:
         for bundle in tiles.bundles(size, since):
             start = max(since, bundle.start)
             fresh = self._log.bundle(bundle)[start - bundle.start :]
-            edge.append([tree.leaf_hash(raw) for raw in fresh])
+            edge.append(tree.leaf_hashes(fresh))
             for index, raw in enumerate(fresh, start):
                 yield from watch.take(index, raw)
 

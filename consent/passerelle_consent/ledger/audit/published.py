@@ -1,9 +1,9 @@
 """A published log as its readers see it: files laid out as tlog-tiles says. Nothing read here is believed yet."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.log import tiles, tree
@@ -19,6 +19,9 @@ class Absent(Unclear):
     """A file that the log should have is not there."""
 
 
+Opener: TypeAlias = Callable[[], "PublishedLog"]
+
+
 class PublishedLog(ABC):
     """The files of one log, wherever they are. Faults name the file, relative to the log's beginning."""
 
@@ -31,6 +34,10 @@ class PublishedLog(ABC):
 
     def published_s(self) -> float | None:
         """When the checkpoint was last written, in seconds since the Epoch, as its keeper says; None if unknown."""
+        return None
+
+    def opener(self) -> Opener | None:
+        """What opens the same log in another process, as it can be sent there; None where nothing can."""
         return None
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def entries_of(log: PublishedLog, verifier: Verifier) -> Iterator[tuple[int, byt
     for bundle in tiles.bundles(checkpoint.size):
         read = log.bundle(bundle)
         yield from enumerate(read, bundle.start)
-        edge.append([tree.leaf_hash(raw) for raw in read])
+        edge.append(tree.leaf_hashes(read))
     if edge.root() != checkpoint.root:
         raise Invalid("its root is not the root of the entries", where=CHECKPOINT, hint="run: ledger fsck")
     yield checkpoint

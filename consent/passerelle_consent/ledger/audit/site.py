@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import httpx
 
-from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent, PublishedLog
+from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent, Opener, PublishedLog
 from passerelle_consent.ledger.faults import Invalid, Unclear
 
 TIMEOUT_S = 10.0
@@ -30,6 +31,8 @@ class LogSite(PublishedLog):
         """``bearer``: a token for logs whose bundles are for auditors only. Raises `Unclear` for no http(s) address."""
         self.where = address.rstrip("/")
         self._pause = pause
+        # A transport is of this process alone.
+        self._opener = partial(LogSite, self.where, bearer=bearer) if transport is None else None
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         base = base_of(self.where)
         self._client = httpx.Client(base_url=base, transport=transport, timeout=TIMEOUT_S, headers=headers)
@@ -52,6 +55,10 @@ class LogSite(PublishedLog):
             return parsedate_to_datetime(answer.headers["last-modified"]).timestamp()
         except (httpx.TransportError, KeyError, ValueError):
             return None
+
+    def opener(self) -> Opener | None:
+        """Another process has a connection of its own."""
+        return self._opener
 
     def close(self) -> None:
         """Close the connection."""

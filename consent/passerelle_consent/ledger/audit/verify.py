@@ -6,40 +6,24 @@ log. `verify` reads the entries as well, which takes some ten times as long: eac
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import TypeAlias
 
+from passerelle_consent.ledger.audit import readers
+from passerelle_consent.ledger.audit.bundles import BundleRead, Parsed
+from passerelle_consent.ledger.audit.findings import FINDINGS_MAX, Finding, Outcome
 from passerelle_consent.ledger.audit.published import BUNDLE_BYTES_MAX, CHECKPOINT, Absent, PublishedLog
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.log import tiles, tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
-from passerelle_consent.ledger.log.entries import Entry
 from passerelle_consent.ledger.log.note import Note, Verifier
 from passerelle_consent.ledger.log.tiles import TILE_HEIGHT, TILE_WIDTH, RightEdge, Tile
 from passerelle_consent.ledger.log.trust import Policy
 
-FINDINGS_MAX = 50
-"""Past that number the log is broken enough; the count goes on."""
-
-
-class Outcome(StrEnum):
-    """What is known of the log after the reading."""
-
-    VALID = "valid"
-    INVALID = "invalid"
-    UNCLEAR = "unclear"
-    """Could not tell: something is missing, or it is another log."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One thing that is wrong with one file."""
-
-    file: str
-    what: str
-    outcome: Outcome
-    hint: str | None = None
+Progress: TypeAlias = Callable[[int, int], None]
+"""(entries read, of how many): called as the reading goes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +44,32 @@ class Verification:
     """Files beyond the checkpoint: published for the next one, which is not there yet. Not judged."""
 
 
-def fsck(log: PublishedLog, verifier: Verifier, policy: Policy | None = None) -> Verification:
+def fsck(
+    log: PublishedLog,
+    verifier: Verifier,
+    policy: Policy | None = None,
+    *,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Verification:
     """Rebuild the tree from the bundles; with a policy, its witnesses must have cosigned.
 
-    Raises nothing for bad content: that is in the findings.
+    ``processes``: how many read the bundles (`readers`); unless told, as many as make it soonest. The answer is the
+    same with any number of them. Raises nothing for bad content: that is in the findings.
     """
-    return _read(_Reading(log=log, parses=False), verifier, policy)
+    return _read(_Reading(log=log, parses=False, processes=processes, progress=progress), verifier, policy)
 
 
-def verify(log: PublishedLog, verifier: Verifier, policy: Policy | None = None) -> Verification:
+def verify(
+    log: PublishedLog,
+    verifier: Verifier,
+    policy: Policy | None = None,
+    *,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Verification:
     """The same, and read every entry."""
-    return _read(_Reading(log=log, parses=True), verifier, policy)
+    return _read(_Reading(log=log, parses=True, processes=processes, progress=progress), verifier, policy)
 
 
 def _read(reading: "_Reading", verifier: Verifier, policy: Policy | None) -> Verification:
@@ -102,6 +101,8 @@ class _Reading:
     log: PublishedLog
     parses: bool
     """Whether entries are read, or only hashed."""
+    processes: int | None
+    progress: Progress | None
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[Outcome] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
@@ -112,11 +113,12 @@ class _Reading:
     ahead: int = 0
 
     def note(self, fault: Invalid | Unclear, file: str = CHECKPOINT) -> None:
-        outcome = Outcome.INVALID if isinstance(fault, Invalid) else Outcome.UNCLEAR
-        self.counts[outcome] += 1
+        self.keep(Finding.of(fault, file))
+
+    def keep(self, finding: Finding) -> None:
+        self.counts[finding.outcome] += 1
         if len(self.findings) < FINDINGS_MAX:
-            where = fault.where or file
-            self.findings.append(Finding(file=where, what=fault.what, outcome=outcome, hint=fault.hint))
+            self.findings.append(finding)
 
     def cosigned(self, policy: Policy, note: bytes) -> dict[str, int]:
         """Hold the checkpoint against a policy; what is wrong with it ends no reading."""
@@ -133,8 +135,8 @@ class _Reading:
         return Outcome.UNCLEAR if self.counts[Outcome.UNCLEAR] else Outcome.VALID
 
     def judge(self, checkpoint: Checkpoint) -> None:
-        for bundle in tiles.bundles(checkpoint.size):
-            self._read_bundle(bundle)
+        if not self._rebuild(checkpoint.size):
+            return
         for level, row in enumerate(self.edge.rows):
             if row:
                 index = (self.edge.size >> TILE_HEIGHT * level) // TILE_WIDTH
@@ -142,27 +144,42 @@ class _Reading:
         self._attribute(root_holds=self.edge.root() == checkpoint.root)
         self._sweep(checkpoint.size)
 
-    def _read_bundle(self, bundle: Tile) -> None:
-        """A bundle that cannot be read ends the rebuilding: what comes after could not be placed."""
-        entries = self.log.bundle(bundle)
-        if self.parses:
-            for number, raw in enumerate(entries, bundle.start):
-                self._read_entry(number, raw, bundle)
-        changed = self.edge.append([tree.leaf_hash(raw) for raw in entries])
-        for (level, index), hashes in changed.items():
+    def _rebuild(self, size: int) -> bool:
+        """Put the tree together. A bundle that cannot be read ends it: what comes after could not be placed."""
+        processes = self.processes or readers.how_many(self.log, size, parses=self.parses)
+        with closing(readers.read_bundles(self.log, size, parses=self.parses, processes=processes)) as reads:
+            for bundle, read in zip(tiles.bundles(size), reads, strict=True):
+                if read.broken is not None:
+                    self.keep(read.broken)
+                    return False
+                self._place(bundle, read)
+                if self.progress is not None:
+                    self.progress(self.edge.size, size)
+        return True
+
+    def _place(self, bundle: Tile, read: BundleRead) -> None:
+        self._tell_entries(bundle, read.parsed)
+        if bundle.width < TILE_WIDTH:
+            self.edge.append(read.leaves)  # it is the last: its tile is compared with those that still grow
+            return
+        if read.tile is not None:
+            self.keep(read.tile)
+        elif read.unlike:
+            self.unlike.append(Tile(level=0, index=bundle.index))
+        for (level, index), hashes in self.edge.append_full([read.root]).items():
             if len(hashes) == TILE_WIDTH * tree.HASH_BYTES:
                 self._compare(Tile(level=level, index=index), hashes)
 
-    def _read_entry(self, number: int, raw: bytes, bundle: Tile) -> None:
-        try:
-            entry = Entry.parse(raw)
-        except Invalid as fault:
-            self.note(Invalid(f"entry {number}: {fault.what}", where=bundle.path))
-            return
-        self.types[entry.type] += 1
-        if entry.ident in self.idents:
-            self.note(Invalid(f"entry {number} has the id of an earlier one", where=bundle.path))
-        self.idents.add(entry.ident)
+    def _tell_entries(self, bundle: Tile, parsed: Parsed) -> None:
+        self.types.update(parsed.types)
+        for number, ident in enumerate(parsed.idents, bundle.start):
+            if ident is None:
+                what = parsed.faults[number - bundle.start]
+                self.note(Invalid(f"entry {number}: {what}", where=bundle.path))
+            elif ident in self.idents:
+                self.note(Invalid(f"entry {number} has the id of an earlier one", where=bundle.path))
+            else:
+                self.idents.add(ident)
 
     def _compare(self, tile: Tile, hashes: bytes) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from passerelle_consent.ledger.audit.verify import FINDINGS_MAX, Finding, Outcome
+from passerelle_consent.ledger.audit.findings import FINDINGS_MAX, Finding, Outcome
 from passerelle_consent.ledger.database import sql
 from passerelle_consent.ledger.database.reader import Reader
 from passerelle_consent.ledger.faults import Invalid, Unclear
@@ -129,7 +129,7 @@ class _Seen:
             bodies = list(self._entries(start, end))
             if len(bodies) != end - start:
                 raise Invalid(f"entries {start} to {end - 1} are not all there")
-            changed = self.edge.append([tree.leaf_hash(body) for body in bodies])
+            changed = self.edge.append(tree.leaf_hashes(bodies))
             for (level, index), hashes in changed.items():
                 if len(hashes) == TILE_WIDTH * tree.HASH_BYTES:
                     self.full.add((level, index))

@@ -266,7 +266,7 @@ class Integrator:
             start=start,
             entries=entries,
             decisions=len(entries) - len(before) - len(after),
-            tiles=self._edge.append([tree.leaf_hash(entry.body) for entry in entries]),
+            tiles=self._edge.append(tree.leaf_hashes(entry.body for entry in entries)),
             root=self._edge.root(),
             keys=self._vault.changes(),
             positions=taken.positions,

@@ -112,16 +112,15 @@ def pack(entries: Iterable[bytes]) -> bytes:
 def unpack(bundle: bytes, width: int) -> list[bytes]:
     """Read a bundle of exactly ``width`` entries. Raises `Invalid`."""
     entries: list[bytes] = []
-    at = 0
-    while at < len(bundle):
+    add, at, end = entries.append, 0, len(bundle)
+    while at < end:
         start = at + _PREFIX.size
-        if start > len(bundle):
+        if start > end:
             raise Invalid(f"truncated in the length of entry {len(entries)}")
-        end = start + _PREFIX.unpack_from(bundle, at)[0]
-        if end > len(bundle):
-            raise Invalid(f"truncated in entry {len(entries)}")
-        entries.append(bundle[start:end])
-        at = end
+        at = start + (bundle[at] << 8 | bundle[at + 1])
+        add(bundle[start:at])
+    if at > end:
+        raise Invalid(f"truncated in entry {len(entries) - 1}")
     if len(entries) != width:
         raise Invalid(f"holds {len(entries)} entries where {width} belong")
     return entries
@@ -173,9 +172,20 @@ class RightEdge:
 
     def append(self, leaf_hashes: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
         """Append leaves; return the tiles that changed, whole, by (level, index)."""
-        changed: dict[tuple[int, int], bytes] = {}
         count, self.size = self.size, self.size + len(leaf_hashes)
-        rising, level = list(leaf_hashes), 0
+        return self._rise(0, count, list(leaf_hashes))
+
+    def append_full(self, roots: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
+        """Append full tiles of leaves, by their roots alone; return the tiles above that changed. None may be begun."""
+        assert not self.size % TILE_WIDTH, "a partial tile is the last"  # noqa: S101 - an invariant of the caller
+        if not self.rows:
+            self.rows.append([])
+        count, self.size = self.size // TILE_WIDTH, self.size + len(roots) * TILE_WIDTH
+        return self._rise(1, count, list(roots))
+
+    def _rise(self, level: int, count: int, rising: list[bytes]) -> dict[tuple[int, int], bytes]:
+        """Append to a level that holds ``count`` hashes, and with what becomes full to those above it."""
+        changed: dict[tuple[int, int], bytes] = {}
         while rising:
             if level == len(self.rows):
                 self.rows.append([])

@@ -4,7 +4,7 @@ A tree is seen through a `HashSource`: ``source(level, index)`` returns the hash
 leaves ``[index * 2**level, (index + 1) * 2**level)``. Whoever keeps tiles, rows or a list of leaves can offer one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import TypeAlias
@@ -21,6 +21,11 @@ HashSource: TypeAlias = Callable[[int, int], bytes]
 def leaf_hash(entry: bytes) -> bytes:
     """RFC 6962, 2.1: 0x00 separates leaves from nodes, so that a node cannot be passed off as an entry."""
     return sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """`leaf_hash` of each. Written out: whoever reads a log spends half of the time here."""
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -44,7 +49,8 @@ def subtree_root(hashes: Sequence[bytes]) -> bytes:
     """Root over ``hashes``, of which there must be a power of two."""
     row = list(hashes)
     while len(row) > 1:
-        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        pairs = iter(row)  # `node_hash`, written out for the same reason
+        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return row[0]
 
 

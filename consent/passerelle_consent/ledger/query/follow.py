@@ -87,7 +87,7 @@ class Follower:
             entries = self._log.bundle(bundle)[start - bundle.start :]
             for index, raw in enumerate(entries, start):
                 batch.add(index, raw)
-            edge.append([tree.leaf_hash(raw) for raw in entries])
+            edge.append(tree.leaf_hashes(entries))
         after = Reached(size=size, root=edge.root())
         if size == checkpoint.size and after.root != checkpoint.root:
             raise Invalid("the entries are not those that were signed", hint="run: passerelle ledger verify")
