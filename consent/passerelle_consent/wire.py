@@ -15,12 +15,15 @@ from typing import Any
 
 import fastavro
 
+from passerelle_consent.policy import packed
 from passerelle_consent.policy.decide import Reason, Verdict
-from passerelle_consent.policy.scan import COUNT_BYTES, INSTANT_BYTES, MARK, OWN_AT, REVISION_BYTES
+from passerelle_consent.policy.packed import INSTANT_BYTES, REVISION_BYTES
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_schemas.faults import Fault
 
 VERSION = b"\x01"
+PACKED_VERSION = bytes([packed.VERSION])
+"""Of a usual standing, which `policy.packed` describes; all others are of `VERSION`."""
 ERASURE_VERSION = b"\x81"
 JOURNAL_VERSION = b"\x02"
 """Since entries tell of dead letters; those before read as ever."""
@@ -275,7 +278,9 @@ def _fixed(name: str, size: int) -> dict[str, Any]:
     return {"type": "fixed", "name": name, "size": size}
 
 
-# What a standing says, turns by their place: `policy.scan` tells what stands around it, and knows this layout.
+# A standing that is not usual, or was written before usual ones were packed; turns are named by their place:
+#     version · revision · turns … · said at … · what was said (Avro) · number of turns · of stances
+_OWN_AT, _COUNT_BYTES, _STANCE_MARK = 1 + REVISION_BYTES, 2, b"\xff"
 _SAID = fastavro.parse_schema(
     _record(
         "Said",
@@ -287,7 +292,7 @@ _SAID = fastavro.parse_schema(
         stances=_array(
             _record(
                 "Stance",
-                mark=_fixed("Mark", len(MARK)),
+                mark=_fixed("Mark", len(_STANCE_MARK)),
                 agreement="string",
                 state=_enum("State", State),
                 notice=_nullable("int"),
@@ -382,7 +387,11 @@ _REASON_SYMBOL = {r: s for s, r in _REASON.items()}
 
 def encode_standing(standing: Standing) -> bytes:
     """Value of `consent` under a subject ref. Instants are milliseconds of 1970 or later, below 2^48."""
-    turns = _turns(standing)
+    return packed.pack(standing) or _encode_parted(standing)
+
+
+def _encode_parted(standing: Standing) -> bytes:
+    turns = packed.turns_of(standing)
     places: dict[int | None, int] = {turn: place for place, turn in enumerate(turns)}
     instants = (*turns, *(s.at_ms for s in standing.stances.values()))
     counts = (len(turns), len(standing.stances))
@@ -390,14 +399,8 @@ def encode_standing(standing: Standing) -> bytes:
     out.write(VERSION + standing.revision.to_bytes(REVISION_BYTES))
     out.write(b"".join([instant.to_bytes(INSTANT_BYTES) for instant in instants]))
     fastavro.schemaless_writer(out, _SAID, _plain_said(standing, places))
-    out.write(b"".join([count.to_bytes(COUNT_BYTES) for count in counts]))
+    out.write(b"".join([count.to_bytes(_COUNT_BYTES) for count in counts]))
     return out.getvalue()
-
-
-def _turns(standing: Standing) -> list[int]:
-    """The instants at which it changes by itself, ascending."""
-    ends = {stance.until_ms for stance in standing.stances.values()} | {o.until_ms for o in standing.overrides}
-    return sorted(turn for turn in {*ends, standing.minor_until_ms} if turn is not None)
 
 
 def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[str, Any]:
@@ -409,7 +412,7 @@ def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[st
         "overrides": [{"agreement": o.agreement, "until": places[o.until_ms]} for o in standing.overrides],
         "stances": [
             {
-                "mark": MARK,
+                "mark": _STANCE_MARK,
                 "agreement": s.agreement,
                 "state": _symbol(s.state),
                 "notice": s.notice,
@@ -423,21 +426,30 @@ def _plain_said(standing: Standing, places: Mapping[int | None, int]) -> dict[st
 
 def decode_standing(value: bytes) -> Standing:
     """Raises `BadRecord`."""
-    if value[:1] != VERSION or len(value) < OWN_AT + 2 * COUNT_BYTES:
+    if value[:1] != PACKED_VERSION:
+        return _decode_parted(value)
+    try:
+        return packed.unpack(value)
+    except (ValueError, IndexError) as exc:
+        raise BadRecord(f"standing: {type(exc).__name__}") from None
+
+
+def _decode_parted(value: bytes) -> Standing:
+    if value[:1] != VERSION or len(value) < _OWN_AT + 2 * _COUNT_BYTES:
         raise BadRecord("standing: unknown version byte, or too short")
-    body_end = len(value) - 2 * COUNT_BYTES
-    counts = (int.from_bytes(value[body_end:][:COUNT_BYTES]), int.from_bytes(value[-COUNT_BYTES:]))
-    body_at = OWN_AT + INSTANT_BYTES * sum(counts)
+    body_end = len(value) - 2 * _COUNT_BYTES
+    counts = (int.from_bytes(value[body_end:][:_COUNT_BYTES]), int.from_bytes(value[-_COUNT_BYTES:]))
+    body_at = _OWN_AT + INSTANT_BYTES * sum(counts)
     read = _read(_SAID, value[body_at:body_end], "standing")
-    starts = range(OWN_AT, body_at, INSTANT_BYTES)
+    starts = range(_OWN_AT, body_at, INSTANT_BYTES)
     instants = [int.from_bytes(value[at : at + INSTANT_BYTES]) for at in starts]
     turns, said_at = instants[: counts[0]], instants[counts[0] :]
     if len(read["stances"]) != len(said_at) or any(a >= b for a, b in pairwise(turns)):
         raise BadRecord("standing: its counts or its turns are not what they should be")
-    if any(stance["mark"] != MARK for stance in read["stances"]):
+    if any(stance["mark"] != _STANCE_MARK for stance in read["stances"]):
         raise BadRecord("standing: a stance without its mark")
     try:
-        return _standing(read, turns, said_at, revision=int.from_bytes(value[1:OWN_AT]))
+        return _standing(read, turns, said_at, revision=int.from_bytes(value[1:_OWN_AT]))
     except IndexError:
         raise BadRecord("standing: a turn that it does not have") from None
 

@@ -1,124 +1,120 @@
-"""Standings as short entries: two bytes for a stance, one for what else decides about the person. Pure.
+"""Standings as short entries: what decides of a packed one, and two bytes for its agreements. Pure.
 
-    revision · turns … · person's code · stances' codes … · number of turns
-    4          6 each    1               2 each             1
+    turns · revision · turns … · said … · marks … · person · agreements' code
+    1       4          6 each    1 each   1 each    1        2
 
-Revision and turns stand as in the record. From the person's code on is the entry's *end*, which citizens who stand
-alike share.
+All but the code is as `packed` has it, which tells what the bytes mean. From what was said on is the entry's *end*,
+which citizens who stand alike share. Citizens who were asked the same share a code; beyond `SETS_MAX` such sets, an
+agreement has a code of its own, and these stand before `ONE_BY_ONE`.
 """
 
-from operator import lt
 from struct import Struct
 
-from passerelle_consent.policy.scan import (
+from passerelle_consent.policy.packed import (
+    HEAD_BYTES,
     INSTANT_BYTES,
-    MARK,
-    OWN_AT,
     REVISION_BYTES,
+    SAID_BYTES,
     STANCES_MAX,
-    TAIL_BYTES,
+    TURNS_AT,
     TURNS_MAX,
-    Counts,
-    Person,
-    Said,
-    read_head,
-    read_part,
-    read_tail,
+    VERSION,
+    Named,
+    mark_bytes,
+    named_in,
 )
 
-CODES_MAX = 65_536
-"""Stances with a code of two bytes. They grow with the agreements, states and notices that were ever said; a standing
-with one beyond is kept whole. Persons are fewer than a byte has values: a protection or none, a turn or none."""
-_VERSION = 1
-
-_UNPACK = [Struct(f"<{count}H").unpack_from for count in range(STANCES_MAX + 1)]
-
-
-def said_in(end: bytes) -> tuple[int, ...]:
-    """Return the codes of the stances in the end of an entry."""
-    return _UNPACK[(len(end) - 2) // 2](end, 1)
+SETS_MAX = 8_192
+"""Sets of agreements with a code: 4 MB with ten agreements in each, and some 60 MB with two hundred."""
+NAMES_MAX = 65_536
+"""Agreements with a code of their own; a standing with one beyond is kept whole."""
+CODE_BYTES = 2
+ONE_BY_ONE = b"\xff\xff"
+ENTRY_TURNS_AT = 1 + REVISION_BYTES
+_COUNT_AT = HEAD_BYTES - 1
+"""Where an entry begins in a record: with the number of turns."""
 
 
 class _Shape:
-    """Where things stand in a record with these counts, and what is known of such records. At most 65 × 64."""
+    """Where things stand in a record with these counts, and what is known of such records. At most 256 × 65."""
 
-    __slots__ = ("code_of", "counts", "end", "heads", "instants", "own_end", "parts", "said_at")
+    __slots__ = ("codes", "instants", "marks", "marks_at", "names_at", "said_at", "stances", "turns", "until")
 
-    def __init__(self, counts: Counts, parts: dict[bytes, bytes]) -> None:
-        self.counts = counts
-        self.own_end = OWN_AT + INSTANT_BYTES * counts.turns
-        self.said_at = self.own_end + INSTANT_BYTES * counts.stances
-        self.instants = Struct(f"{INSTANT_BYTES}s" * counts.turns).unpack_from
-        self.end = bytes([counts.turns])
-        self.heads: dict[bytes, bytes] = {}
-        self.parts = parts
-        self.code_of = parts.__getitem__
+    def __init__(self, stances: int, turns: int, codes: dict[bytes, bytes]) -> None:
+        self.stances, self.turns = stances, turns
+        self.said_at = TURNS_AT + INSTANT_BYTES * turns
+        self.marks_at = self.said_at + stances
+        self.until = self.marks_at + stances + 1
+        self.names_at = self.until + INSTANT_BYTES * stances
+        self.marks = mark_bytes(turns)
+        self.instants = Struct(f"{INSTANT_BYTES}s" * turns).unpack_from
+        self.codes = codes
 
 
 class Codes:
-    """What was ever said, by code. Grows only."""
+    """Which agreements were ever said something about, by code. Grows only."""
 
     def __init__(self) -> None:
-        self.persons: list[Person] = []
-        self.said: list[Said] = []
-        self._person_codes: dict[Person, bytes] = {}
-        self._said_codes: dict[Said, bytes] = {}
-        self._agreements: dict[bytes, str] = {}
-        self._agreement_of = self._agreements.__getitem__
+        self._sets: list[tuple[Named, ...]] = []
+        self._names: list[Named] = []
+        self._name_codes: dict[Named, bytes] = {}
         self._shapes: dict[bytes, _Shape] = {}
-        # Part → code, for each number of turns: a part that names a turn beyond is none.
-        self._parts: list[dict[bytes, bytes]] = [{} for _ in range(TURNS_MAX + 1)]
+        # The agreements as they stand in a record → code, for each number of stances.
+        self._codes: list[dict[bytes, bytes]] = [{} for _ in range(STANCES_MAX + 1)]
 
     def encode(self, value: bytes) -> bytes | None:
-        """Return the entry of a record of `consent`; None when only the full parser can tell what it is."""
-        tail = value[-TAIL_BYTES:]
-        shape = self._shapes.get(tail) or self._shape(tail)
-        if shape is None or value[0] != _VERSION:
+        """Return the entry of a record of `consent`; None when it is none that was packed, or no code is left."""
+        head = value[:HEAD_BYTES]
+        shape = self._shapes.get(head) or self._shape(head)
+        if shape is None or len(value) < shape.names_at:
             return None
-        parts = value[shape.said_at : -TAIL_BYTES].split(MARK)
-        head = parts.pop(0)
-        try:
-            person, said = shape.heads[head], [*map(shape.code_of, parts)]
-        except KeyError:
-            return self.encode(value) if self._learn(shape, head, parts) else None
-        turns, stances = shape.counts
-        # The parser has the last of two stances about one agreement; a form, which has no order, could not tell.
-        if len(said) != stances or len({*map(self._agreement_of, said)}) != stances:
+        said_at, marks_at, until = shape.said_at, shape.marks_at, shape.until
+        if value[said_at:marks_at].translate(None, SAID_BYTES) or value[marks_at:until].translate(None, shape.marks):
             return None
-        own = value[1 : shape.own_end]
-        if turns > 1:
-            instants = shape.instants(own, REVISION_BYTES)
-            if not all(map(lt, instants, instants[1:])):  # bytes compare as the instants do
-                return None
-        return b"".join((own, person, *said, shape.end))
+        if shape.turns > 1:
+            last = b""
+            for turn in shape.instants(value, TURNS_AT):  # bytes compare as the instants do
+                if turn <= last:
+                    return None
+                last = turn
+        names = value[shape.names_at :]
+        code = shape.codes.get(names) or self._code(shape, names)
+        return None if code is None else value[_COUNT_AT:until] + code
 
-    def _shape(self, tail: bytes) -> _Shape | None:
-        counts = read_tail(tail)
-        if counts is None:
+    def agreements(self, end: bytes) -> tuple[Named, ...]:
+        """Return the agreements of the end of an entry, as its stances are ordered."""
+        code = end[-CODE_BYTES:]
+        if code != ONE_BY_ONE:
+            return self._sets[int.from_bytes(code)]
+        stances = (len(end) - 1 - CODE_BYTES) // (2 + CODE_BYTES)
+        codes = end[2 * stances + 1 : -CODE_BYTES]
+        return tuple(
+            self._names[int.from_bytes(codes[at : at + CODE_BYTES])] for at in range(0, len(codes), CODE_BYTES)
+        )
+
+    def _shape(self, head: bytes) -> _Shape | None:
+        if len(head) < HEAD_BYTES or head[0] != VERSION or head[2] > TURNS_MAX:
             return None
-        shape = self._shapes[tail] = _Shape(counts, self._parts[counts.turns])
+        shape = self._shapes[head] = _Shape(head[1], head[2], self._codes[head[1]])
         return shape
 
-    def _learn(self, shape: _Shape, head: bytes, parts: list[bytes]) -> bool:
-        """Give codes to what has none yet. False when something is not what it seemed, or no code is left."""
-        person = read_head(head, shape.counts)
-        if person is None:
-            return False
-        if person not in self._person_codes:
-            self._person_codes[person] = bytes([len(self.persons)])
-            self.persons.append(person)
-        shape.heads[head] = self._person_codes[person]
-        return all(part in shape.parts or self._learn_part(shape, part) for part in parts)
+    def _code(self, shape: _Shape, names: bytes) -> bytes | None:
+        """Give a code to agreements that have none yet."""
+        try:
+            found = named_in(names, shape.stances)
+        except ValueError:
+            return None
+        if len(self._sets) >= SETS_MAX:
+            return self._one_by_one(found)
+        code = shape.codes[names] = len(self._sets).to_bytes(CODE_BYTES)
+        self._sets.append(found)
+        return code
 
-    def _learn_part(self, shape: _Shape, part: bytes) -> bool:
-        said = read_part(part, shape.counts.turns)
-        if said is None:
-            return False
-        if said not in self._said_codes:
-            if len(self.said) >= CODES_MAX:
-                return False
-            code = self._said_codes[said] = len(self.said).to_bytes(2, "little")
-            self.said.append(said)
-            self._agreements[code] = said.agreement
-        shape.parts[part] = self._said_codes[said]
-        return True
+    def _one_by_one(self, names: tuple[Named, ...]) -> bytes | None:
+        for name in names:
+            if name not in self._name_codes:
+                if len(self._names) >= NAMES_MAX:
+                    return None
+                self._name_codes[name] = len(self._names).to_bytes(CODE_BYTES)
+                self._names.append(name)
+        return b"".join((*(self._name_codes[name] for name in names), ONE_BY_ONE))

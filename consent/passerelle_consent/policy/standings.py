@@ -1,17 +1,18 @@
 """The standings of many subjects in little memory, ready to be decided on. Pure.
 
 A million standings do not fit as objects, and few things in them decide: under which state and notice each agreement
-stands, who the subject is, and when that turns. So a record of `consent` is taken apart, not parsed, and kept as one
+stands, who the subject is, and when that turns. So a record of `consent` is cut, not parsed, and kept as one
 short `bytes` (`codes`). What decides at an instant about a flow's agreements is a `Form`, shared by all who stand alike
 in these. Why so: decisions/0001-forms.md.
 
 A subject under a restriction or an override is rare, and keeps a whole `Standing`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from passerelle_consent.policy.codes import Codes, said_in
-from passerelle_consent.policy.scan import INSTANT_BYTES, REVISION_BYTES, Person, Said
+from passerelle_consent.policy.codes import CODE_BYTES, ENTRY_TURNS_AT, ONE_BY_ONE, Codes
+from passerelle_consent.policy.packed import INSTANT_BYTES, REVISION_BYTES, Named, pack, person_in, said_in
 from passerelle_consent.policy.standing import UNKNOWN_SUBJECT, Stance, Standing, State
 
 VIEWS_KEPT = 1_024
@@ -23,12 +24,15 @@ ENDS_KEPT = 8_192
 """Ends of entries whose form is known by heart at once, for a set of agreements: 1 MB when full. Citizens stand alike
 by the thousand; who does not costs a microsecond more."""
 
+LOOKS_KEPT = 8_192
+"""Sets of agreements of which it is known where those that are asked about stand: 3 MB when full."""
+
 NEVER_MS = 2**63 - 1
 _ENDED_MS = 0
 """`until_ms` of what is over, in a form: it is over at any instant."""
 CONSENTED = frozenset({State.GIVEN, State.RENEWED})
 
-_TURNS_AT = REVISION_BYTES
+_TURNS_AT = ENTRY_TURNS_AT
 _SECOND_AT = _TURNS_AT + INSTANT_BYTES
 
 
@@ -42,17 +46,24 @@ class Form:
         self.standing = standing
 
 
+class _Look(NamedTuple):
+    """Where the end of an entry tells of the agreements that are asked about."""
+
+    names: tuple[Named, ...]
+    places: tuple[int, ...]
+    """What was said of each, the mark of each, the person."""
+
+
 class _View:
     """What is seen of an entry by who asks about some agreements only."""
 
-    __slots__ = ("by_heart", "codes", "forms", "known")
+    __slots__ = ("by_heart", "forms", "looks")
 
     def __init__(self) -> None:
-        self.codes: frozenset[int] = frozenset()
-        self.known = 0
-        """Stances that had a code when ``codes`` was made."""
-        self.forms: dict[tuple[frozenset[int], int, int], Form] = {}
-        """By the codes about these agreements, the person's code, and how many turns have passed."""
+        self.looks: dict[bytes, _Look] = {}
+        """By the code of an entry's agreements."""
+        self.forms: dict[tuple[tuple[Named, ...], bytes, int], Form] = {}
+        """By these agreements, what a look finds, and how many turns have passed."""
         self.by_heart: dict[tuple[bytes, int], Form] = {}
         """By the end of an entry, and how many turns have passed."""
 
@@ -61,7 +72,7 @@ class Standings:
     """Subject ref (16 bytes) → standing, as the records of `consent` tell it. Of one thread."""
 
     def __init__(self, decode: Callable[[bytes], Standing]) -> None:
-        """``decode`` reads any record, and refuses what is none; what the scan cannot tell is left to it."""
+        """``decode`` reads any record, and refuses what is none; what is not packed is left to it."""
         self._decode = decode
         # By the ref as a number: 16 bytes less for each subject than as `bytes`.
         self._entries: dict[int, bytes | Standing] = {}
@@ -81,7 +92,7 @@ class Standings:
         A relay that repeats itself may write an old standing after a newer one: the revision tells. Raises what
         ``decode`` raises, and then changes nothing.
         """
-        entry = self._book.encode(value) or self._decode(value)
+        entry = self._book.encode(value) or self._parsed(value)
         number = int.from_bytes(ref)
         known = self._entries.setdefault(number, entry)
         if known is entry:
@@ -90,6 +101,12 @@ class Standings:
         if after >= before:
             self._entries[number] = entry
         return after > before
+
+    def _parsed(self, value: bytes) -> bytes | Standing:
+        """Read what is not packed; it may have been written before standings were."""
+        standing = self._decode(value)
+        packed = pack(standing)
+        return (self._book.encode(packed) if packed else None) or standing
 
     def erase(self, ref: bytes, revision: int) -> bool:
         """Forget what the subject said (GDPR Art. 17), but not how far: no older record brings it back until `drop`.
@@ -116,7 +133,7 @@ class Standings:
         entry = self._entries.get(int.from_bytes(ref))
         if type(entry) is not bytes:
             return entry or UNKNOWN_SUBJECT  # type: ignore[return-value] # mypy does not narrow by type()
-        turns, passed = entry[-1], 0
+        turns, passed = entry[0], 0
         if turns:
             if now_ms != self._now_ms:
                 self._now_ms, self._now = now_ms, now_ms.to_bytes(INSTANT_BYTES)
@@ -135,40 +152,47 @@ class Standings:
     def _alike(self, about: frozenset[str], view: _View, which: tuple[bytes, int]) -> Form:
         """Return the form of all who said the same about these agreements."""
         end, passed = which
-        said = self._book.said
-        if view.known < len(said):
-            view.codes, view.known = frozenset(c for c, s in enumerate(said) if s.agreement in about), len(said)
-        key = view.codes.intersection(said_in(end)), end[0], passed
-        form = view.forms.get(key) or self._form(view, key)
+        look = view.looks.get(end[-CODE_BYTES:]) or self._look(about, view, end)
+        key = look.names, bytes([end[place] for place in look.places]), passed
+        form = view.forms.get(key) or _form(view, key)
         if len(view.by_heart) >= ENDS_KEPT:
             view.by_heart.clear()
         view.by_heart[which] = form
         return form
 
-    def _form(self, view: _View, key: tuple[frozenset[int], int, int]) -> Form:
-        if len(view.forms) >= FORMS_KEPT:
-            view.forms.clear()
-        codes, person, passed = key
-        said = [self._book.said[code] for code in codes]
-        form = view.forms[key] = Form(_standing(self._book.persons[person], said, passed))
-        return form
+    def _look(self, about: frozenset[str], view: _View, end: bytes) -> _Look:
+        names = self._book.agreements(end)
+        asked = [place for place, name in enumerate(names) if name.agreement in about]
+        marks = [len(names) + place for place in asked]
+        look = _Look(tuple(names[place] for place in asked), (*asked, *marks, 2 * len(names)))
+        if end[-CODE_BYTES:] != ONE_BY_ONE:
+            if len(view.looks) >= LOOKS_KEPT:
+                view.looks.clear()
+            view.looks[end[-CODE_BYTES:]] = look
+        return look
 
 
-def _standing(person: Person, stances: Iterable[Said], passed: int) -> Standing:
+def _form(view: _View, key: tuple[tuple[Named, ...], bytes, int]) -> Form:
+    if len(view.forms) >= FORMS_KEPT:
+        view.forms.clear()
+    form = view.forms[key] = Form(_standing(*key))
+    return form
+
+
+def _standing(names: Sequence[Named], found: bytes, passed: int) -> Standing:
     """What is said when so many turns have passed."""
-    said = (
-        Stance(
-            agreement=s.agreement,
-            state=s.state,
-            notice=s.notice,
-            at_ms=0,
-            until_ms=_ENDED_MS if s.turn is not None and s.turn < passed else None,
+    stances = {}
+    for name, byte, mark in zip(names, found, found[len(names) : -1], strict=False):
+        said = said_in(byte, mark)
+        until_ms = _ENDED_MS if said.turn is not None and said.turn < passed else None
+        notice = said.notice if name.notice is None else name.notice
+        stances[name.agreement] = Stance(
+            agreement=name.agreement, state=said.state, notice=notice, at_ms=0, until_ms=until_ms
         )
-        for s in stances
-    )
+    person = person_in(found[-1])
     return Standing(
         linked=True,
-        stances={s.agreement: s for s in said},
+        stances=stances,
         minor_until_ms=NEVER_MS if person.turn is not None and person.turn >= passed else None,
         protection=person.protection,
     )
@@ -183,4 +207,4 @@ def _passed(entry: bytes, turns: int, now: bytes) -> int:
 
 
 def _revision(entry: bytes | Standing) -> bytes:
-    return entry[:REVISION_BYTES] if isinstance(entry, bytes) else entry.revision.to_bytes(REVISION_BYTES)
+    return entry[1:ENTRY_TURNS_AT] if isinstance(entry, bytes) else entry.revision.to_bytes(REVISION_BYTES)
