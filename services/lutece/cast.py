@@ -29,7 +29,7 @@ STAFF = (
     Part(
         id="nadia",
         story="Déléguée à la protection des données : elle vérifie tout",
-        claims={"name": "Nadia Lefort", "passerelle_roles": ["auditor"]},
+        claims={"name": "Nadia Lefort", "passerelle_roles": ["auditor"], "passerelle_department": "citizen-desk"},
     ),
     Part(
         id="yann",

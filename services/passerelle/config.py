@@ -64,6 +64,16 @@ class Home:
         return self.run / "ledger"
 
     @property
+    def monitor_state(self) -> Path:
+        """What `passerelle ledger monitor --state` keeps, where the pages look for it."""
+        return self.run / "monitor.state"
+
+    @property
+    def monitor_alarms(self) -> Path:
+        """What `passerelle ledger monitor` prints, where the pages look for it."""
+        return self.run / "monitor.jsonl"
+
+    @property
     def receipt_keys(self) -> Path:
         """The public keys of all receipts ever signed here: a JWK set."""
         return self.run / "receipts.jwks"

@@ -65,6 +65,7 @@ async def _serve(here: "Settings", listening: socket.socket, public_url: str | N
     from passerelle.cli.serving import serve as serve_until_told
     from passerelle.cli.serving import server
     from passerelle.web.app import make_app
+    from passerelle.web.audit.alarms import MonitorFiles
     from passerelle.web.service import TIMEOUT_S
 
     manifest = Manifest.load(here.manifest_path)
@@ -77,6 +78,7 @@ async def _serve(here: "Settings", listening: socket.socket, public_url: str | N
         site = _site(here, manifest, public_url.rstrip("/"), consent, providers)
         with _control_room(here, manifest, consent_url) as extras:
             site.extras.update(extras)
+            site.extras[MonitorFiles] = MonitorFiles(state=here.home.monitor_state, alarms=here.home.monitor_alarms)
             application = make_app(site)
             gc.freeze()
             await serve_until_told(server(application), listening, COMPONENT)

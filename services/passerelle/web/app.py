@@ -6,6 +6,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from passerelle.web import assets, home
+from passerelle.web.audit import routes as audit
+from passerelle.web.audit import under_mandate
 from passerelle.web.citizen import (
     account,
     erasure,
@@ -47,6 +49,8 @@ ROUTERS = (
     readers.router,
     account.router,
     office.router,
+    audit.router,
+    under_mandate.router,
     control.router,
     register.router,
     consultations.router,

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """A file that is on its way."""
+
+    headers: Mapping[str, str]
+    parts: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
+
+
 class ConsentService:
     """Asks the service. Every method raises `ServiceAway` and `Refused`."""
 
@@ -75,6 +84,20 @@ class ConsentService:
     async def read(self, who: Bearing, path: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> Answer:
         """Read as somebody. ``headers``: an auditor's mandate, a language."""
         return await self._ask("GET", path, who=who, query=query, headers=headers)
+
+    async def download(self, who: Bearing, path: str, **query: Any) -> "Download":
+        """Read a file as it comes, however long: whoever takes it must come to its end, or close it."""
+        headers = {"Authorization": f"Bearer {self._token(who)}"}
+        request = self._client.build_request("GET", path, params=_present(query), headers=headers)
+        try:
+            answer = await self._client.send(request, stream=True)
+            if answer.is_error:
+                await answer.aread()
+        except httpx.HTTPError as exc:
+            raise ServiceAway(type(exc).__name__) from None
+        if answer.is_error:
+            _read(answer)
+        return Download(headers=answer.headers, parts=answer.aiter_bytes(), close=answer.aclose)
 
     async def change(
         self,

@@ -20,7 +20,7 @@ const FONTS = {
   'mono.woff2': join(fontsource('atkinson-hyperlegible-mono'), 'files/atkinson-hyperlegible-mono-latin-wght-normal.woff2'),
 };
 // Sections add their own scripts here; `site.js` is on every page.
-const ENTRIES = ['site.css', 'js/site.js', 'control.css', 'js/control.js'];
+const ENTRIES = ['site.css', 'js/site.js', 'control.css', 'js/control.js', 'js/audit.js'];
 
 const names = {};
 const put = (name, content) => {

@@ -139,14 +139,24 @@ const checkSignature = async (note, key) => {
   }
 };
 
+const identOf = (entry) => {
+  try {
+    const said = JSON.parse(new TextDecoder().decode(entry));
+    return said.decision ?? said.id;
+  } catch {
+    throw new ProofFault('format', 'not an entry');
+  }
+};
+
 /**
  * Checks a proof against the log's key, and that it is the proof of what is shown: `shown.index`, and if it is known
- * `shown.entry`, the entry's canonical text. Throws `ProofFault`; returns what was computed.
+ * `shown.entry`, the entry's canonical text, or `shown.ident`, its id. Throws `ProofFault`; returns what was computed.
  */
 export const verifyProof = async (text, key, shown) => {
   const { entry, index, path, note } = parseProof(text);
   if (index !== shown.index) throw new ProofFault('place', 'the proof of another place');
   if (shown.entry !== undefined && !same(entry, utf8(shown.entry))) throw new ProofFault('entry', 'the proof of another entry');
+  if (shown.ident !== undefined && identOf(entry) !== shown.ident) throw new ProofFault('entry', 'the proof of another entry');
   const leaf = await leafHash(entry);
   const root = await rootOf(index, note.size, leaf, path);
   if (!same(root, note.root)) throw new ProofFault('path', 'the path does not lead to the root');
