@@ -160,7 +160,7 @@ class Search:
                 found.append(Wrong(field=criterion.value, label=criterion.label, said=problem))
         return found
 
-    def asked(self, zone: ZoneInfo) -> dict[str, str]:
+    def asked(self, zone: ZoneInfo) -> dict[str, Any]:
         """As the consent service is asked. Only what has nothing `wrong`."""
         since, until = instant(self.since, zone), instant(self.until, zone)
         return {

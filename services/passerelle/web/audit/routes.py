@@ -87,7 +87,7 @@ async def _found(visit: Visit, asked: Search) -> dict[str, Any]:
     }
 
 
-async def _counts(visit: Visit, **query: str) -> Answer | None:
+async def _counts(visit: Visit, **query: Any) -> Answer | None:
     """None for a time that is too long to be counted."""
     try:
         return await visit.site.consent.read(visit.who, "/v1/ledger/counts", **query)
