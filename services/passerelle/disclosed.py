@@ -103,6 +103,7 @@ def or_away() -> Iterator[None]:
 def _decisions(wanted: DisclosureFilter) -> Selection:
     return Selection(
         type=EntryType.DECISION,
+        agreement=wanted.agreement,
         recipient=wanted.recipient,
         verdict=wanted.verdict,
         since_ms=wanted.since_ms,

@@ -25,14 +25,22 @@ def history(
     *,
     ref: SubjectRef,
     guardian: SubjectRef | None,
+    agreement: str | None = None,
     before: int | None,
     limit: int,
     now_ms: int,
 ) -> list[Said]:
-    """Return at most ``limit`` changes of a revision below ``before``. Raises `Problem` not-guardian."""
+    """Return at most ``limit`` changes of a revision below ``before``. Raises `Problem` not-guardian.
+
+    ``agreement``: the id of one; None: of all, and what is about none.
+    """
     if guardian is not None:
         guardians.check(conn, guardian=guardian, ward=ref, at_ms=now_ms)
-    rows = conn.execute(sql.HISTORY, {"ref": ref, "before": before or REVISION_MAX, "limit": limit})
+    asked = {"ref": ref, "before": before or REVISION_MAX, "limit": limit}
+    if agreement is None:
+        rows = conn.execute(sql.HISTORY, asked)
+    else:
+        rows = conn.execute(sql.HISTORY_OF, {**asked, "versions": f"{agreement}@%"})
     return [_said(row) for row in rows]
 
 

@@ -138,6 +138,8 @@ class Looked:
 class DisclosureFilter:
     """Which decisions are asked for. Times are epoch milliseconds, [since, until)."""
 
+    agreement: str | None = None
+    """An agreement's id: under any of its versions."""
     recipient: str | None = None
     verdict: Verdict | None = None
     since_ms: int | None = None

@@ -503,6 +503,8 @@ HISTORY: sa.Select[Any] = (
     .order_by(changes.c.revision.desc())
     .limit(sa.bindparam("limit"))
 )
+HISTORY_OF: sa.Select[Any] = HISTORY.where(changes.c.agreement.like(sa.bindparam("versions")))
+"""``versions``: an agreement's id and `@%`; an id has neither `%` nor `_`."""
 FIRST_STANDING: sa.Select[Any] = sa.select(subjects.c.linked_at_ms, subjects.c.minor_until_ms).where(
     subjects.c.ref == sa.bindparam("ref")
 )

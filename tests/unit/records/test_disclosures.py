@@ -65,7 +65,7 @@ async def test_pages_hold_ten_thousand_decisions_once_and_in_order_while_more_co
     assert seen == expected
 
 
-async def test_filters_by_recipient_verdict_and_time(told, marie):
+async def test_filters_by_agreement_recipient_verdict_and_time(told, marie):
     denied = told.decide(marie, verdict=Verdict.DENY, reason=Reason.OBJECTED)
     permitted = told.decide(marie)
 
@@ -76,7 +76,11 @@ async def test_filters_by_recipient_verdict_and_time(told, marie):
     assert await found("?verdict=deny") == denied
     assert await found("?recipient=schools") == permitted + denied
     assert await found("?recipient=tax") == []
-    assert await found(f"?since={between}") == permitted
+    moved = told.decide(marie, flow=1)
+    assert await found("?agreement=income") == permitted + denied
+    assert await found("?agreement=home&until=2100-01-01T00:00:00Z") == moved + permitted + denied
+    assert await found("?agreement=hom") == []
+    assert await found(f"?since={between}") == moved + permitted
     assert await found(f"?until={between}") == denied
 
 

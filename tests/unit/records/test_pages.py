@@ -32,6 +32,12 @@ async def pages(city, path, who):
         path = next_of(answer)
 
 
+async def test_a_history_is_had_of_one_agreement_in_pages(talkative):
+    city, who, _ = talkative
+    assert [len(page) async for page in pages(city, CHANGES + "?limit=4&agreement=moves-to-schools", who)] == [4, 2]
+    assert [page async for page in pages(city, CHANGES + "?agreement=moves-to-school", who)] == [[]]
+
+
 async def test_the_pages_hold_everything_once_and_in_order(talkative):
     city, who, _ = talkative
     found = [page async for page in pages(city, CHANGES + "?limit=4", who)]

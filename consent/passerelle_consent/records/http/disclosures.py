@@ -14,7 +14,7 @@ from passerelle_consent.records import problems
 from passerelle_consent.records.disclosures import Disclosure, explain, policies_of
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
-from passerelle_consent.records.http.bodies import DepartmentId, Hex16, rfc3339
+from passerelle_consent.records.http.bodies import AgreementId, DepartmentId, Hex16, rfc3339
 from passerelle_consent.records.http.calls import Mandate, PseudonymPath, admitted, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.ports import Decided, DisclosureFilter, Looked, Role
@@ -142,13 +142,16 @@ class ReadersOut(BaseModel):
 
 
 async def filtered(
+    agreement: Annotated[AgreementId | None, Query(description="Under this agreement only, in any version.")] = None,
     recipient: Annotated[DepartmentId | None, Query(description="To this department only.")] = None,
     verdict: Annotated[Verdict | None, Query(description="Decided so only.")] = None,
     since: Annotated[AwareDatetime | None, Query(description="Not before this time (RFC 3339).")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Before this time (RFC 3339).")] = None,
 ) -> DisclosureFilter:
     """Gather what is asked for."""
-    return DisclosureFilter(recipient=recipient, verdict=verdict, since_ms=_ms(since), until_ms=_ms(until))
+    return DisclosureFilter(
+        agreement=agreement, recipient=recipient, verdict=verdict, since_ms=_ms(since), until_ms=_ms(until)
+    )
 
 
 @router.get("/v1/subjects/{pseudonym}/disclosures")

@@ -1,7 +1,9 @@
 """Every decision about me: when, who, which fields, why, under which law; each with its proof."""
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, timedelta
+from functools import partial
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,7 @@ from passerelle.web.citizen import family
 from passerelle.web.citizen.sharings import Ident
 from passerelle.web.citizen.whose import WARDS, About
 from passerelle.web.rendering import page
+from passerelle.web.visit import Visit
 
 PAGE = 25
 
@@ -22,6 +25,7 @@ own, wards = APIRouter(prefix="/historique"), APIRouter(prefix=f"{WARDS}/histori
 class Asked(BaseModel):
     """What is looked for; what is empty is not asked."""
 
+    accord: str = Field(default="", pattern=r"^([a-z][a-z0-9-]{0,99})?$")
     vers: str = Field(default="", pattern=r"^[a-z0-9-]{0,64}$")
     resultat: str = Field(default="", pattern=r"^(permit|redact|deny)?$")
     du: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d)?$")
@@ -31,6 +35,7 @@ class Asked(BaseModel):
     def query(self, zone: ZoneInfo) -> dict[str, Any]:
         """As the consent service is asked."""
         return {
+            "agreement": self.accord or None,
             "recipient": self.vers or None,
             "verdict": self.resultat or None,
             "since": _midnight(zone, self.du),
@@ -64,6 +69,8 @@ async def history(whose: About, asked: Annotated[Asked, Query()]) -> Response:
         asked=asked,
         disclosures=answer.body["disclosures"],
         titles={flow.id: (flow, str(getattr(flow.description, spoken))) for flow in visit.site.policy.flows},
+        choices={agreement: visit.site.sharings[spoken].titles[agreement] for agreement in _leading(visit)},
+        laws=partial(laws, language=spoken),
         words_of=visit.site.sharings[spoken].words_of,
         first=visit.to(base, **asked.kept) if asked.suite else None,
         next=visit.to(base, **asked.kept, suite=answer.next_cursor) if answer.next_cursor else None,
@@ -78,6 +85,18 @@ async def proof(whose: About, decision: Ident) -> Response:
     answer = await visit.site.consent.read(visit.who, whose.api(f"proof/{decision}"))
     headers = {"Content-Disposition": f'attachment; filename="preuve-{decision[:8]}.tlog-proof"'}
     return Response(answer.text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def laws(disclosure: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
+    """Return on which basis and by which law, each pair once. ``disclosure``: as the consent service tells it."""
+    under = [(agreement["basis"][language], agreement["law"] or "") for agreement in disclosure["agreements"]]
+    return list(dict.fromkeys(under))
+
+
+def _leading(visit: Visit) -> Iterator[str]:
+    """One agreement of each flow: a decision of the flow names all of them."""
+    for flow in visit.site.policy.flows:
+        yield flow.agreements[0].partition("@")[0]
 
 
 def _midnight(zone: ZoneInfo, day: str, *, after: int = 0) -> str | None:

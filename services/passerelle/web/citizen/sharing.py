@@ -5,13 +5,14 @@ The page asks the same `decide` as the gate: what it says passes is what would p
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from passerelle_consent.policy.agreements import Agreement, Basis
 from passerelle_consent.policy.bundle import PolicyBundle
-from passerelle_consent.policy.decide import Decision, DecisionTable, Reason, Verdict
+from passerelle_consent.policy.decide import Decision, DecisionTable, Verdict
 from passerelle_consent.policy.flows import Flow
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 
@@ -48,6 +49,8 @@ class Control:
     """A yes that holds: not expired, on a notice that still stands."""
     superseded: bool
     """A yes on an older notice: it is asked anew."""
+    lapsed: bool
+    """A yes whose time is over."""
 
     @property
     def basis(self) -> Basis:
@@ -106,8 +109,19 @@ class Sharings:
             if any(ref.partition("@")[0] == agreement_id for ref in flow.agreements)
         ]
 
+    @cached_property
+    def titles(self) -> Mapping[str, str]:
+        """The title of the flow that rests on an agreement, by the agreement's id."""
+        return {
+            ref.partition("@")[0]: str(getattr(flow.description, self._language))
+            for flow in self._bundle.flows
+            for ref in flow.agreements
+        }
+
     def words_of(self, event: str, field: str) -> str:
         """A field in words; its name where the contract has none."""
+        if event not in self._bundle.catalogue:
+            return field
         contract = self._bundle.catalogue.by_type(event)
         for one in contract.schema["fields"]:
             if one["name"] == field and "passerelle.description" in one:
@@ -155,6 +169,7 @@ class Sharings:
             said=said,
             consented=holds and accepted,
             superseded=holds and not accepted,
+            lapsed=yes and not holds,
         )
 
 
@@ -191,18 +206,10 @@ def standing_of(body: Mapping[str, Any]) -> Standing:
     )
 
 
-def day_of(at_ms: int) -> date:
-    """The day of an instant, for a page."""
-    return datetime.fromtimestamp(at_ms / 1000).astimezone().date()
-
-
 def epoch_ms(text: str) -> int:
     """An instant as the service writes it (RFC 3339), in milliseconds since 1970."""
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _maybe_ms(text: str | None) -> int | None:
     return None if text is None else epoch_ms(text)
-
-
-__all__ = ["Bridge", "Control", "Piece", "Reason", "Sharing", "Sharings", "standing_of"]

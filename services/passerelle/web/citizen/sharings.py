@@ -1,6 +1,7 @@
 """What is shared about me, one sharing, and what I say to it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -9,6 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from passerelle.web.citizen import notices as told_by_the_city
 from passerelle.web.citizen import speaking
+from passerelle.web.citizen.effects import followed, since
+from passerelle.web.citizen.purposes import by_purpose
 from passerelle.web.citizen.sharing import standing_of
 from passerelle.web.citizen.whose import OWN, WARDS, About, Whose
 from passerelle.web.rendering import page
@@ -17,6 +20,7 @@ from passerelle.web.visit import Form
 
 NOTICES_SHOWN = 3
 RECENT = 5
+SAID_SHOWN = 20
 SAID = frozenset({"give", "refuse", "withdraw", "object"})
 STALE = frozenset({"stale-etag", "stale-notice", "illegal-transition"})
 """What was on the page is no longer so: it is shown anew, and the person says it again or not."""
@@ -54,29 +58,30 @@ async def home(whose: About) -> Response:
         whose=whose,
         speaking=who,
         held=held,
-        standing=standing.body,
-        etag=standing.etag,
-        mine=[s for s in found if s.concerns or s.flow.id in seen],
+        seen=standing,
+        mine=by_purpose([s for s in found if s.concerns or s.flow.id in seen]),
         others=[s for s in found if not (s.concerns or s.flow.id in seen)],
         recent=recent.body["disclosures"] if recent else None,
         notices=[n for n in _told(whose, notices) if n.read_at is None],
     )
 
 
-async def _sharing(whose: Whose, agreement: str, *, trouble: str = "", status: int = 200) -> Response:
+async def _sharing(
+    whose: Whose, agreement: str, *, trouble: str = "", status: int = 200, meanwhile: Sequence[Any] = ()
+) -> Response:
+    """``trouble``: why nothing was done, by the problem's name; ``meanwhile``: what was said since it was seen."""
     visit, read = whose.visit, whose.visit.site.consent.read
     who, standing, changes, deliveries = await asyncio.gather(
         speaking.read(whose),
         read(visit.who, whose.api("standing")),
-        _or_none(read(visit.who, whose.api("changes"), limit=200)),
-        _or_none(read(visit.who, whose.api("disclosures"), limit=200)),
+        read(visit.who, whose.api("changes"), agreement=agreement, limit=SAID_SHOWN),
+        _or_none(read(visit.who, whose.api("disclosures"), agreement=agreement, limit=RECENT)),
     )
     found = visit.site.sharings[visit.language.value].under(agreement, standing_of(standing.body), visit.site.clock())
     if not found:
         raise HTTPException(404)
     shown = found[0]
     (control,) = [c for c in shown.controls if c.agreement.id == agreement]
-    decided = deliveries.body["disclosures"] if deliveries else None
     return page(
         visit,
         "citizen/sharing.html",
@@ -86,11 +91,12 @@ async def _sharing(whose: Whose, agreement: str, *, trouble: str = "", status: i
         control=control,
         speaking=who,
         held=standing_of(standing.body),
-        etag=standing.etag,
-        standing=standing.body,
+        seen=standing,
         trouble=trouble,
-        changes=[c for c in (changes.body["changes"] if changes else ()) if _is_about(c["agreement"], agreement)],
-        deliveries=None if decided is None else [d for d in decided if d["flow"] == shown.flow.id][:RECENT],
+        meanwhile=meanwhile,
+        titles=visit.site.sharings[visit.language.value].titles,
+        changes=changes.body["changes"],
+        deliveries=None if deliveries is None else deliveries.body["disclosures"],
     )
 
 
@@ -117,7 +123,8 @@ async def say(whose: About, agreement: Agreement, form: Form) -> Response:
     except Refused as refused:
         if refused.kind not in STALE and refused.status not in (403, 409):
             raise
-        return await _sharing(whose, agreement, trouble=refused.kind, status=409)
+        meanwhile = await _meanwhile(whose, str(form.get("vu", ""))) if refused.kind in STALE else ()
+        return await _sharing(whose, agreement, trouble=refused.kind, status=409, meanwhile=meanwhile)
     where = f"{whose.at(agreement)}/accuse/{answer.body['acknowledgement']}"
     return RedirectResponse(visit.to(where), status_code=303)
 
@@ -142,9 +149,9 @@ async def acknowledged(whose: About, agreement: Agreement, change: Ident) -> Res
         whose=whose,
         speaking=who,
         said=said.body,
+        followed=followed(said.body, control, found[0]),
         sharing=found[0],
         control=control,
-        etag=standing.etag,
     )
 
 
@@ -152,6 +159,12 @@ def _told(whose: Whose, notices: Answer | None) -> list[told_by_the_city.Told]:
     """The newest notices in words; the account says more of each."""
     visit = whose.visit
     return told_by_the_city.told(notices.body["notices"] if notices else (), (), visit.department, visit.say)
+
+
+async def _meanwhile(whose: Whose, seen: str) -> Sequence[Any]:
+    """What was said since the revision that the form was made with: in another tab, by a guardian, at a counter."""
+    answer = await whose.visit.site.consent.read(whose.visit.who, whose.api("changes"), limit=RECENT)
+    return since(answer.body["changes"], seen)
 
 
 def _is_about(ref: str | None, agreement: str) -> bool:
