@@ -6,6 +6,7 @@ import pytest
 
 from browser.conftest import sign_in
 from browser.test_accessibility import found_on
+from unit.web.test_citizen import said
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 CANTEEN = "/mes-partages/accord/meal-tariff-income"
@@ -42,6 +43,15 @@ async def test_nothing_is_in_anybodys_way(browser, served):
     bearing = await served.citizen("Morel")
     flows = [flow.id for flow in served.told.flows]
     served.told.decide(bearing.pseudonym.hex(), flow=flows.index("move.cleanliness"), count=3)
+    async with served.visitor(bearing) as visitor:
+        receipt = (await said(visitor, "meal-tariff-income", "give")).headers["location"]
     session = {"name": "session", "value": served.session(bearing)}
-    paths = ["/mes-partages", CANTEEN, "/mes-partages/accord/move-tax", "/historique", "/historique?resultat=deny"]
+    paths = [
+        "/mes-partages",
+        CANTEEN,
+        receipt,
+        "/mes-partages/accord/move-tax",
+        "/historique",
+        "/historique?resultat=deny",
+    ]
     assert await found_on(browser, served, paths, cookies=[session]) == {}

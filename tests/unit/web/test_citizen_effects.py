@@ -8,6 +8,7 @@ import pytest
 from passerelle.web.citizen.effects import Effect, followed, since
 from passerelle.web.citizen.purposes import HEADINGS, by_purpose
 from passerelle.web.citizen.sharing import Bridge, Sharings
+from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.policy.standing import Stance, Standing, State
 from unit.web.test_citizen import BINS, CANTEEN, fields, said
 
@@ -84,6 +85,20 @@ def test_every_purpose_of_the_city_has_its_heading_and_no_sharing_is_lost(sharin
     groups = by_purpose(found)
     assert {heading for heading, _ in groups} <= set(HEADINGS.values())
     assert sorted(s.flow.id for _, group in groups for s in group) == sorted(s.flow.id for s in found)
+
+
+async def test_a_new_notice_asks_anew_at_the_top_of_the_page(town, claire):
+    async with town.visitor(claire) as visitor:
+        await said(visitor, CANTEEN, "give")
+        assert "Un accord a changé" not in (await visitor.get("/mes-partages")).text
+        agreements = [
+            a.model_copy(update={"notice": a.notice.model_copy(update={"version": 2})}) if a.id == CANTEEN else a
+            for a in town.site.policy.agreements
+        ]
+        newer = PolicyBundle.of(agreements, town.site.policy.flows, town.site.policy.catalogue)
+        town.app.state.site = replace(town.site, policy=newer)
+        shown = (await visitor.get("/mes-partages")).text
+    assert "Votre oui d’avant ne vaut plus" in shown.partition("Un accord a changé")[2]
 
 
 async def test_a_withdrawal_that_has_yet_to_take_effect_is_not_said_to_have(town, claire):

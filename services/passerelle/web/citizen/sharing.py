@@ -82,6 +82,11 @@ class Sharing:
     sources: Sequence[str]
 
     @property
+    def one_purpose(self) -> bool:
+        """Whether all of its agreements say the same purpose, so that only their sources tell them apart."""
+        return len({c.purpose for c in self.controls}) == 1
+
+    @property
     def concerns(self) -> bool:
         """Whether anything was ever said about it, or an emergency was declared."""
         return any(c.said is not None for c in self.controls) or self.decision.verdict is not Verdict.DENY

@@ -59,6 +59,7 @@ async def home(whose: About) -> Response:
         speaking=who,
         held=held,
         seen=standing,
+        asked_anew=[(s, c) for s in found for c in s.controls if c.superseded],
         mine=by_purpose([s for s in found if s.concerns or s.flow.id in seen]),
         others=[s for s in found if not (s.concerns or s.flow.id in seen)],
         recent=recent.body["disclosures"] if recent else None,
