@@ -110,10 +110,5 @@ async def test_nothing_is_in_anybodys_way(browser, served, claire, tmp_path_fact
     served.site.extras[MonitorFiles] = MonitorFiles(state=folder / "state", alarms=folder / "alarms")
     session = {"name": "session", "value": served.session(auditor(served), name="Nadia Lefort")}
     person = f"/audit/personne?mandat={MANDATE}&personne={claire.pseudonym.hex()}&vue="
-    paths = [
-        "/audit",
-        "/audit?motif=&du=x",
-        "/audit/alertes",
-        *(person + v for v in ("decisions", "lecteurs", "absence")),
-    ]
+    paths = ["/audit?type=decision", "/audit?motif=&du=x", "/audit/alertes", person + "decisions", person + "absence"]
     assert await found_on(browser, served, paths, cookies=[session]) == {}
