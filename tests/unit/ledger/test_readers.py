@@ -24,6 +24,7 @@ SIZE = BUNDLES * TILE_WIDTH - 100
 ENDED_S_MAX = 20
 
 READING = """
+import signal
 import sys
 from pathlib import Path
 from passerelle_consent.ledger.audit import readers
@@ -35,6 +36,8 @@ def progress(read, size):
     print(read, size, flush=True)
     sys.stdin.readline()
 
+# Whoever runs the tests in the background has had it ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 readers.RUN = 1
 fsck(LogFolder(Path(sys.argv[1])), Verifier.parse(sys.argv[2]), processes=2, progress=progress)
 """
