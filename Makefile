@@ -47,7 +47,8 @@ check: static  ## format, lint, types, imports, unit tests: under a minute
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgresql" tests/unit tests/contract
 
 test: static  ## all tests, on a real broker and PostgreSQL
-	@$(BIN)/pytest -q -n auto tests/unit tests/contract
+	@# One more than there are cores: who waits for a database or a process leaves its core to another.
+	@$(BIN)/pytest -q -n 3 tests/unit tests/contract
 	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults tests/browser
 
