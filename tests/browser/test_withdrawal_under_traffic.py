@@ -46,6 +46,7 @@ def a_site(ground, consent, address):
         authority=(manifest.controller.authority.name, manifest.controller.authority.url),
         origin=manifest.origin,
         public_url=address,
+        log_url="http://consent",
         zone=ZoneInfo(manifest.timezone),
         policy=manifest.policy_bundle(),
         consent=ConsentService(consent, LocalIssuer(ground.home, manifest).mint),

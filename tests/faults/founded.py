@@ -8,26 +8,47 @@ nobody minds as long as brokers do not know of each other.
 import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
 from unittest.mock import patch
 
+from passerelle.city import cluster
 from passerelle.city.apply import City
 from passerelle.city.broker import TEST_SETTINGS, Broker
 from passerelle.city.manifest import Manifest
 from passerelle.config import Home
+from passerelle_schemas.faults import Fault
 
 PROJECT = Path(__file__).resolve().parents[2]
 KAFKA_DIR = PROJECT / "deploy/kafka"
 MANIFEST = PROJECT / "deploy/city.yaml"
 HEAP_MB = 512
 
+LEADS_S_MAX = 60.0
 SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
 """For a broker that lives a minute or two: its JVM's second compiler would cost as much as the whole run gains."""
 
 
 def start_broker(home: Home, **settings: str) -> Broker:
-    """Start a broker for tests, on what its home holds."""
-    return Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
+    """Start a broker for tests, on what its home holds, and wait until it leads all of that."""
+    broker = Broker.up(home, KAFKA_DIR, heap_mb=HEAP_MB, extra={**TEST_SETTINGS, **settings})
+    _await_leader(broker)
+    return broker
+
+
+def _await_leader(broker: Broker) -> None:
+    """A broker answers before it has taken its partitions up again, and until then some of them are nobody's."""
+    access = broker.access("admin")
+    until = time.monotonic() + LEADS_S_MAX
+    for topic in cluster.connect(access).list_topics(timeout=LEADS_S_MAX).topics:
+        while True:
+            try:
+                cluster.ends(access, topic)
+                break
+            except Fault:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
 
 def found(home: Home, **settings: str) -> Broker:

@@ -41,7 +41,7 @@ def test_a_city_comes_up_and_goes_down_as_a_whole(place):
     status = run(place, "status", "--json")
     document = json.loads(status.stdout)
     assert (status.returncode, document["ready"]) == (0, True)
-    assert set(document["components"]) == {"supervisor", "consent", "ledger", "ledger-index", "gate-1", "agents"}
+    assert set(document["components"]) == {"supervisor", "consent", "ledger", "ledger-index", "gate-1", "agents", "web"}
     assert run(place, "consent", "attention").returncode == 0  # it is found wherever it listens
     again = run(place, "up")
     assert again.returncode == 0
