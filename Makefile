@@ -12,7 +12,7 @@ PAGES  := services/passerelle/web/static/names.json
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check static format bench faults lock clean
+.PHONY: exhaustive help setup demo test check static format bench faults lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -46,11 +46,18 @@ static: setup
 check: static  ## format, lint, types, imports, unit tests: under a minute
 	@$(BIN)/pytest -q -n auto -m "not slow and not postgresql" tests/unit tests/contract
 
-test: static  ## all tests, on a real broker and PostgreSQL
+ON_POSTGRESQL := tests/unit/ledger $(addprefix tests/unit/records/test_,store.py postgresql.py relay.py fence.py erasure.py)
+
+test: static  ## the tests, on a real broker; the stores and the ledger on PostgreSQL too
 	@# One more than there are cores: who waits for a database or a process leaves its core to another.
-	@$(BIN)/pytest -q -n 3 tests/unit tests/contract
+	@$(BIN)/pytest -q -n 3 -m "not postgresql" tests/unit tests/contract
+	@$(BIN)/pytest -q -n 3 -m postgresql $(ON_POSTGRESQL)
 	@# Three files at once, each on its broker: most of their time is time-outs and take-overs that they wait for.
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults tests/browser
+
+exhaustive: test  ## those, every test of the consent service on PostgreSQL, and every page in all ways that it is seen
+	@$(BIN)/pytest -q -n 3 -m postgresql tests/unit tests/contract
+	@PASSERELLE_AXE=all $(BIN)/pytest -q tests/browser
 
 format: setup  ## put the code in its form
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
