@@ -24,10 +24,12 @@ from passerelle_schemas.faults import Fault
 VERSION = b"\x01"
 PACKED_VERSION = bytes([packed.VERSION])
 """Of a usual standing, which `policy.packed` describes; all others are of `VERSION`."""
-ERASURE_VERSION = b"\x81"
+ERASURE = 0x81
+"""First byte of a value of `consent` under a subject ref that says to forget the subject."""
+ERASURE_VERSION = bytes([ERASURE])
+"""Of an `Erasure`, which shares its topic and key with standings: no reader takes the one for the other."""
 JOURNAL_VERSION = b"\x02"
 """Since entries tell of dead letters; those before read as ever."""
-"""Of an `Erasure`, which shares its topic and key with standings: no reader takes the one for the other."""
 POLICY_KEY = b"policy"
 """The key of the policy bundle on `consent`. Six bytes, so it is no subject ref (sixteen)."""
 
@@ -608,11 +610,6 @@ def encode_erasure(erasure: Erasure) -> bytes:
     """Value of `consent` under the ref of a subject that is erased."""
     plain = {name: getattr(erasure, name) for name in erasure.__slots__}
     return _encode(_ERASURE, plain, ERASURE_VERSION)
-
-
-def is_erasure(value: bytes) -> bool:
-    """Whether a value of `consent` under a subject ref says to forget the subject."""
-    return value[:1] == ERASURE_VERSION
 
 
 def decode_erasure(value: bytes) -> Erasure:

@@ -8,6 +8,7 @@ which citizens who stand alike share. Citizens who were asked the same share a c
 agreement has a code of its own, and these stand before `ONE_BY_ONE`.
 """
 
+from operator import lt
 from struct import Struct
 
 from passerelle_consent.policy.packed import (
@@ -38,14 +39,16 @@ _COUNT_AT = HEAD_BYTES - 1
 class _Shape:
     """Where things stand in a record with these counts, and what is known of such records. At most 256 × 65."""
 
-    __slots__ = ("codes", "instants", "marks", "marks_at", "names_at", "said_at", "stances", "turns", "until")
+    __slots__ = ("codes", "entry", "instants", "marks", "names", "names_at", "said", "said_marks", "stances", "turns")
 
     def __init__(self, stances: int, turns: int, codes: dict[bytes, bytes]) -> None:
         self.stances, self.turns = stances, turns
-        self.said_at = TURNS_AT + INSTANT_BYTES * turns
-        self.marks_at = self.said_at + stances
-        self.until = self.marks_at + stances + 1
-        self.names_at = self.until + INSTANT_BYTES * stances
+        said_at = TURNS_AT + INSTANT_BYTES * turns
+        marks_at = said_at + stances
+        until = marks_at + stances + 1
+        self.names_at = until + INSTANT_BYTES * stances
+        self.said, self.said_marks = slice(said_at, marks_at), slice(marks_at, until)
+        self.names, self.entry = slice(self.names_at, None), slice(_COUNT_AT, until)
         self.marks = mark_bytes(turns)
         self.instants = Struct(f"{INSTANT_BYTES}s" * turns).unpack_from
         self.codes = codes
@@ -68,18 +71,16 @@ class Codes:
         shape = self._shapes.get(head) or self._shape(head)
         if shape is None or len(value) < shape.names_at:
             return None
-        said_at, marks_at, until = shape.said_at, shape.marks_at, shape.until
-        if value[said_at:marks_at].translate(None, SAID_BYTES) or value[marks_at:until].translate(None, shape.marks):
+        # What is left when the bytes that may stand there are stripped may not.
+        if value[shape.said].lstrip(SAID_BYTES) or value[shape.said_marks].lstrip(shape.marks):
             return None
         if shape.turns > 1:
-            last = b""
-            for turn in shape.instants(value, TURNS_AT):  # bytes compare as the instants do
-                if turn <= last:
-                    return None
-                last = turn
-        names = value[shape.names_at :]
+            turns = shape.instants(value, TURNS_AT)
+            if not all(map(lt, turns, turns[1:])):  # bytes compare as the instants do
+                return None
+        names = value[shape.names]
         code = shape.codes.get(names) or self._code(shape, names)
-        return None if code is None else value[_COUNT_AT:until] + code
+        return None if code is None else value[shape.entry] + code
 
     def agreements(self, end: bytes) -> tuple[Named, ...]:
         """Return the agreements of the end of an entry, as its stances are ordered."""

@@ -28,6 +28,7 @@ LOOKS_KEPT = 8_192
 """Sets of agreements of which it is known where those that are asked about stand: 3 MB when full."""
 
 NEVER_MS = 2**63 - 1
+_number = int.from_bytes
 _ENDED_MS = 0
 """`until_ms` of what is over, in a form: it is over at any instant."""
 CONSENTED = frozenset({State.GIVEN, State.RENEWED})
@@ -77,6 +78,7 @@ class Standings:
         # By the ref as a number: 16 bytes less for each subject than as `bytes`.
         self._entries: dict[int, bytes | Standing] = {}
         self._book = Codes()
+        self._encode = self._book.encode
         self._views: dict[frozenset[str], _View] = {}
         self._now_ms, self._now = 0, bytes(INSTANT_BYTES)
 
@@ -84,7 +86,7 @@ class Standings:
         return len(self._entries)
 
     def __contains__(self, ref: bytes) -> bool:
-        return int.from_bytes(ref) in self._entries
+        return _number(ref) in self._entries
 
     def put(self, ref: bytes, value: bytes) -> bool:
         """Take in a record. Returns whether it is newer than what was known; one that is older changes nothing.
@@ -92,8 +94,8 @@ class Standings:
         A relay that repeats itself may write an old standing after a newer one: the revision tells. Raises what
         ``decode`` raises, and then changes nothing.
         """
-        entry = self._book.encode(value) or self._parsed(value)
-        number = int.from_bytes(ref)
+        entry = self._encode(value) or self._parsed(value)
+        number = _number(ref)
         known = self._entries.setdefault(number, entry)
         if known is entry:
             return True
@@ -114,7 +116,7 @@ class Standings:
         Returns whether this is newer than what was known; what is older changes nothing.
         """
         erased = Standing(linked=False, revision=revision)
-        number = int.from_bytes(ref)
+        number = _number(ref)
         known = self._entries.get(number)
         if known is not None and _revision(known) >= _revision(erased):
             return False
@@ -123,14 +125,14 @@ class Standings:
 
     def drop(self, ref: bytes) -> None:
         """Forget that there was such a subject."""
-        self._entries.pop(int.from_bytes(ref), None)
+        self._entries.pop(_number(ref), None)
 
     def at(self, ref: bytes, now_ms: int, about: frozenset[str]) -> Form | Standing:
         """Return what decides at this instant (epoch milliseconds) about these agreements, named by their ids.
 
         `UNKNOWN_SUBJECT` for none; a whole `Standing` says more than was asked.
         """
-        entry = self._entries.get(int.from_bytes(ref))
+        entry = self._entries.get(_number(ref))
         if type(entry) is not bytes:
             return entry or UNKNOWN_SUBJECT  # type: ignore[return-value] # mypy does not narrow by type()
         turns, passed = entry[0], 0

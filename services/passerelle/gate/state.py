@@ -6,6 +6,7 @@ from passerelle.gate.notices import Erased
 from passerelle.gate.policy import PolicyInForce, ReadPolicy
 from passerelle_consent.policy.standings import Standings
 from passerelle_consent.wire import (
+    ERASURE,
     POLICY_KEY,
     ROLL_KEY,
     SUBJECT_REF_BYTES,
@@ -14,7 +15,6 @@ from passerelle_consent.wire import (
     decode_erasure,
     decode_mark,
     decode_standing,
-    is_erasure,
 )
 from passerelle_schemas.faults import Fault
 
@@ -68,7 +68,7 @@ class TaskState:
         self.applied = offset + 1
         key = key or b""
         try:
-            if value is not None and len(key) == SUBJECT_REF_BYTES and not is_erasure(value):
+            if value and value[0] != ERASURE and len(key) == SUBJECT_REF_BYTES:
                 news = self.standings.put(key, value)  # one of millions
             else:
                 news = self._take(offset, key, value)

@@ -28,7 +28,7 @@ from passerelle_consent.records.http.tokens import Tokens, Trust
 from passerelle_consent.records.relay import Superseded
 from passerelle_consent.records.service import Parts, Records
 from passerelle_consent.records.store import Store
-from passerelle_consent.wire import POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence, is_erasure
+from passerelle_consent.wire import ERASURE, POLICY_KEY, FenceMark, decode_journal, decode_standing, encode_fence
 from passerelle_schemas.catalogue import Catalogue, Text
 from unit.records import issuer
 
@@ -76,7 +76,7 @@ class Broker:
         return [r for r in self.records if r.topic == topic and (key is None or r.key == key)]
 
     def standings(self, ref):
-        return [decode_standing(r.value) for r in self.of("consent", ref) if r.value and not is_erasure(r.value)]
+        return [decode_standing(r.value) for r in self.of("consent", ref) if r.value and r.value[0] != ERASURE]
 
     def journal(self):
         return [decode_journal(r.value) for r in self.of("consent.journal")]
