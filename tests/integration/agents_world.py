@@ -40,12 +40,12 @@ def topic_of(type_):
     return f"outbox.{type_.rpartition('.')[0]}"
 
 
-def topic_types():
-    return {topic_of(t): t for t in (REPORTS, MOVES, HOUSEHOLDS, INCOMES)}
-
-
 class World:
     """A city with input for its agents."""
+
+    group = GROUP
+    types = (REPORTS, MOVES, HOUSEHOLDS, INCOMES)
+    logs = (JOIN_LOG,)
 
     def __init__(self, city, seed=1, people=200):
         self.city = city
@@ -57,13 +57,15 @@ class World:
 
     # -- what the departments publish -------------------------------------------------------------------------------
 
-    async def publish(self, count, rate):
-        """``count`` events of four kinds, one in fifty spoilt, at ``rate`` per second."""
+    async def publish(self, count, rate, over=None):
+        """``count`` events of four kinds, one in fifty spoilt, at ``rate`` per second; fewer when it is ``over``."""
         producer = AIOKafkaProducer(**self.city.access("admin").aiokafka(), acks="all", enable_idempotence=True)
         await producer.start()
         began, sent = time.monotonic(), []
         try:
             for n in range(count):
+                if over is not None and over.is_set():
+                    break
                 topic, key, value, headers = self._event(n)
                 sent.append(await producer.send(topic, value, key=key, headers=headers))
                 ahead = n / rate - (time.monotonic() - began)
@@ -136,13 +138,13 @@ class World:
         await admin.start()
         consumer = AIOKafkaConsumer(**self.city.access("admin").aiokafka(), group_id=None)
         await consumer.start()
-        topics = [*topic_types(), JOIN_LOG]
+        topics = [*map(topic_of, self.types), *self.logs]
         at = [TopicPartition(t, p) for t in topics for p in await self._partitions(consumer, t)]
         try:
             end = time.monotonic() + DRAIN_S
             while time.monotonic() < end:
                 ends = await consumer.end_offsets(at)
-                committed = await admin.list_consumer_group_offsets(GROUP)
+                committed = await admin.list_consumer_group_offsets(self.group)
                 lag = sum(n - (committed[tp].offset if tp in committed else 0) for tp, n in ends.items())
                 if lag == 0 and ends == await consumer.end_offsets(at):
                     return
@@ -156,7 +158,7 @@ class World:
 
     def decoded(self, record):
         """(type, value, subject) of a good record of an outbox, else None."""
-        type_ = topic_types()[record.topic]
+        type_ = next(t for t in self.types if topic_of(t) == record.topic)
         if record.value is None or record.value[:1] != b"\0" or len(record.key) != 16 or len(record.headers) != 6:
             return None
         known = self.schemas.get(struct.unpack(">I", record.value[1:5])[0])
@@ -171,7 +173,7 @@ class World:
 
     async def compare(self):
         """Everything the agents did, against what they should have done. Returns counts for the test's message."""
-        inputs = await self.read(*topic_types())
+        inputs = await self.read(*map(topic_of, self.types))
         wanted, dead = self._routed(inputs)
         wanted |= self._joined(await self.read(JOIN_LOG), inputs)
         exchange = await self.read("exchange")

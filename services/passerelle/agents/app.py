@@ -126,10 +126,10 @@ class AgentApp(Declarations):
                 give_up(str(fault), hint=fault.hint)
             folder = self._folder()
             self._open = checkpoints(folder, cluster) if folder else memory
+            noted = folder / "too-slow.json" if folder else None
+            self._watch = Watch(noted, owner=self.id, cluster=cluster, slow_s=self._slow_s)
 
         await until_done(attempt, rule="check")
-        folder = self._folder()
-        self._watch = Watch(folder / "too-slow.json" if folder else None, owner=self.id, slow_s=self._slow_s)
         self._watch.start()
         await self._expire()
 
@@ -162,13 +162,22 @@ class AgentApp(Declarations):
 
     async def _ready(self, *sent: Any, **_: Any) -> None:
         """Faust's signal: (app, assigned partitions)."""
+        self._watch.refresh()
         log.info("ready", app=self.id, partitions=len(sent[-1]))
 
     # -- rules become agents --------------------------------------------------------------------------------------
 
     def _added(self, rule: Rule) -> None:
         if isinstance(rule, Logged):
-            folder = Folder(self.id, rule, self._opened, self._read_log, self._send, run=self._run)
+            folder = Folder(
+                self.id,
+                rule,
+                self._opened,
+                self._read_log,
+                self._send,
+                run=self._run,
+                passes_over=self._passes_over,
+            )
             self.app.declare(partial(self._agent, rule, rule.log, folder.process))
         else:
             topic = rule.outboxes[0].topic
@@ -179,6 +188,9 @@ class AgentApp(Declarations):
     ) -> Sequence[Out]:
         """As the watch that `check` started does it."""
         return self._watch.guarded(component, rule, record, attempt, instead)
+
+    def _passes_over(self, rule: str, record: Record) -> bool:
+        return self._watch.passes_over(rule, record)
 
     def _opened(self, join_log: str, partition: int) -> State:
         """The state of a partition, as `check` found it can be kept."""

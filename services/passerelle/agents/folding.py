@@ -26,6 +26,10 @@ ReadLog = Callable[[str, int, int, int], AsyncIterator[tuple[Sequence[Record], i
 """(join log, partition, first offset, end) → pages of records, each with the offset that follows it."""
 
 
+PassesOver = Callable[[str, Record], bool]
+"""(rule, record) → whether the rule did not come back from it before."""
+
+
 class Progress(Protocol):
     """Whoever waits for a batch (`patience.Patience`)."""
 
@@ -37,7 +41,15 @@ class Folder:
     """Runs one join on the partitions that this worker owns."""
 
     def __init__(
-        self, component: str, join: Logged, open_: Open, read_log: ReadLog, send: Send, *, run: Run = unwatched
+        self,
+        component: str,
+        join: Logged,
+        open_: Open,
+        read_log: ReadLog,
+        send: Send,
+        *,
+        run: Run = unwatched,
+        passes_over: PassesOver = lambda _rule, _record: False,
     ) -> None:
         self._component = component
         self._join = join
@@ -45,6 +57,7 @@ class Folder:
         self._read_log = read_log
         self._send = send
         self._run = run
+        self._passes_over = passes_over
         self._states: dict[int, State] = {}
         self._locks: dict[int, asyncio.Lock] = {}
 
@@ -67,8 +80,8 @@ class Folder:
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             if record.offset >= state.next:  # below: folded, proposed and acknowledged before
-                step, fold = partial(self._join.step, state, record), partial(self._join.fold, state, record)
-                outs += self._run(self._component, self._join.name, record, step, fold)
+                step, over = partial(self._join.step, state, record), partial(self._join.pass_over, state, record)
+                outs += self._run(self._component, self._join.name, record, step, over)
         await self._send(outs)
         last = batch.records[-1]
         if last.offset >= state.next:
@@ -90,8 +103,9 @@ class Folder:
         log.info("folded", rule=self._join.name, partition=batch.partition, records=count, since=start, seconds=seconds)
 
     def _fold(self, state: State, record: Record) -> None:
+        over = self._passes_over(self._join.name, record)
         try:
-            self._join.fold(state, record)
+            self._join.pass_over(state, record) if over else self._join.fold(state, record)
         except NOT_TAKEN:
             return  # went to the dead letters when it was first seen
 

@@ -32,6 +32,13 @@ class StateTooLarge(Exception):
     """A subject's state would grow beyond its bound. It stays as it was."""
 
 
+class TooSlow(Exception):
+    """A rule did not come back from this record before, or from one that it is to be put together with."""
+
+
+PASSED_OVER = b"too-slow"
+"""In place of the shape of an entry that the author's functions did not come back from: nothing else is kept of it."""
+
 NOT_TAKEN = (BadEntry, Late, StateTooLarge)
 """What a fold raises for a record that it does not take; the state is then as it was."""
 
@@ -82,6 +89,8 @@ class Logged(ABC):
             self._choice.check(name, outbox, read)
         self._reads = tuple(reads)
         self.shapes = tuple(Shape(o.contract, reads[i] | self._recipe.used(i)) for i, o in enumerate(outboxes))
+        sides = range(len(self.shapes))
+        self._declared = {(i, shape) for i in sides for shape in (self.shapes[i].fingerprint, PASSED_OVER)}
 
     @property
     def flows(self) -> tuple[str, ...]:
@@ -106,6 +115,16 @@ class Logged(ABC):
     def _found(self, folded: Folded) -> Iterable[Sequence[Entry]]:
         """The groups of entries that the trigger completes, in an order that depends on nothing but the entries."""
 
+    def pass_over(self, state: Held, record: Record) -> None:
+        """Fold a record that the author's functions did not come back from: it counts, and what it said does not.
+
+        They would not come back from it together with another either, so what it meets from now on is `TooSlow`.
+        """
+        if record.key is None or (folded := self.fold(state, record)) is None:
+            return
+        blank = folded.trigger._replace(shape=PASSED_OVER, body=b"")
+        state.put(record.key, [blank if e is folded.trigger else e for e in folded.held])
+
     def step(self, state: Held, record: Record) -> Sequence[Out]:
         """Fold, and propose. The entry is held whatever the author's functions then raise."""
         folded = self.fold(state, record)
@@ -114,6 +133,8 @@ class Logged(ABC):
         at, outs = folded.trigger, list[Out]()
         box = self.outboxes[at.side]
         for n, found in enumerate(self._found(folded)):
+            if any(e.shape == PASSED_OVER for e in found):
+                raise TooSlow
             flow, value = self._made(found)
             if flow is None:
                 continue
@@ -141,8 +162,12 @@ class Logged(ABC):
         return record.key, new
 
     def _held(self, state: Held, subject: bytes, record: Record) -> list[Entry]:
-        """What is not yet held for too long when the record was appended."""
-        return [e for e in state.get(subject) if e.at_ms >= record.timestamp - self.hold_ms]
+        """What is not yet held for too long when the record was appended, and is of this declaration.
+
+        A checkpoint may be older than the rule: its fields would be read as others.
+        """
+        since_ms = record.timestamp - self.hold_ms
+        return [e for e in state.get(subject) if e.at_ms >= since_ms and (e.side, e.shape) in self._declared]
 
 
 class Hop:

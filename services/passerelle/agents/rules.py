@@ -3,12 +3,13 @@
 Pure; workers and the test kit share it.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
 from passerelle.agents.entry import BadEntry
-from passerelle.agents.logged import Hop, Late, Logged, StateTooLarge
+from passerelle.agents.logged import Hop, Late, Logged, StateTooLarge, TooSlow
 from passerelle.agents.proposing import NoRecipient, Out, TooLarge
 from passerelle.agents.reading import Heard, Record, Refusal, Refused
 from passerelle.agents.route import Route
@@ -23,10 +24,6 @@ Run = Callable[[str, str, Record, Attempt, Callable[[], object]], Sequence[Out]]
 come back before)."""
 
 
-class TooSlow(Exception):
-    """A rule did not come back from this record before."""
-
-
 _REFUSALS: Mapping[type[Exception], Refusal] = {
     NoRecipient: Refusal.NO_RECIPIENT,
     TooSlow: Refusal.TOO_SLOW,
@@ -37,6 +34,10 @@ _REFUSALS: Mapping[type[Exception], Refusal] = {
 }
 
 
+_AUTHORS = (Exception, SystemExit, GeneratorExit, CancelledError)
+"""What an author's function can raise. The last three would end the worker, on the same record at each start."""
+
+
 def guarded(component: str, rule: str, record: Record, attempt: Attempt) -> Sequence[Out]:
     """Run a rule on one record. Whatever it raises becomes a dead letter: where and what kind, never what (rule 4)."""
     try:
@@ -44,7 +45,7 @@ def guarded(component: str, rule: str, record: Record, attempt: Attempt) -> Sequ
     except tuple(_REFUSALS) as exc:
         reason = next(reason for kind, reason in _REFUSALS.items() if isinstance(exc, kind))
         return (_dead(component, record, reason, rule),)
-    except Exception as exc:  # noqa: BLE001 - code of a rule's author: any error is that one event's
+    except _AUTHORS as exc:  # code of a rule's author: any error is that one event's
         return (_dead(component, record, Refusal.RULE_ERROR, rule, type(exc).__name__),)
 
 

@@ -1,3 +1,5 @@
+from asyncio import CancelledError
+
 import pytest
 
 from passerelle.agents import NoRecipient
@@ -146,6 +148,8 @@ REPORT_FLOWS = ["street-report.roads", "street-report.parks"]
         (1, "rule-error", "WrongAnswer"),
         (NoRecipient(), "no-recipient", None),
         (KeyError("Canary"), "rule-error", "KeyError"),
+        (SystemExit(0), "rule-error", "SystemExit"),
+        (CancelledError(), "rule-error", "CancelledError"),
         ("undeclared", "rule-error", "UndeclaredField"),
     ],
 )
@@ -156,7 +160,7 @@ def test_a_wrong_answer_is_that_event_s_dead_letter(app, answer, reason, error):
     def sort(report):
         if report.operator != "DVD":
             return "street-report.parks"
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return report.address if answer == "undeclared" else answer
 

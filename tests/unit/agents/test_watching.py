@@ -61,10 +61,44 @@ def test_between_two_records_nobody_is_slow():
     watch.look()
 
 
-def test_a_file_that_is_no_list_of_records_passes_nothing_over(tmp_path):
+@pytest.mark.parametrize(
+    "said", ["{half", "[]", '[["test.x", "outbox.x", 1, 1]]', '{"cluster": "a", "records": [[1]]}']
+)
+def test_a_file_that_is_no_list_of_records_passes_nothing_over(tmp_path, said):
     path = tmp_path / "too-slow.json"
-    path.write_text("{half")
-    assert Watch(path, owner=OWNER).guarded(OWNER, "test.x", record(1), tuple) == ()
+    path.write_text(said)
+    assert Watch(path, owner=OWNER, cluster="a").guarded(OWNER, "test.x", record(1), tuple) == ()
+
+
+def stopped(watch, number):
+    with pytest.raises(Stopped):
+        watch.guarded(OWNER, "test.slow", record(number), watch.look)
+
+
+def stop(*_, **__):
+    raise Stopped
+
+
+def test_on_a_broker_made_anew_an_offset_is_another_record(tmp_path):
+    path = tmp_path / "too-slow.json"
+    stopped(Watch(path, owner=OWNER, cluster="old", slow_s=0, stop=stop), 7)
+    assert Watch(path, owner=OWNER, cluster="old").passes_over("test.slow", record(7))
+    assert not Watch(path, owner=OWNER, cluster="new").passes_over("test.slow", record(7))
+
+
+def test_whoever_gets_the_partitions_passes_over_what_another_worker_of_the_host_did_not_come_back_from(tmp_path):
+    path = tmp_path / "too-slow.json"
+    other = Watch(path, owner=OWNER)
+    for number in (7, 8):
+        stopped(Watch(path, owner=OWNER, slow_s=0, stop=stop), number)
+    assert not other.passes_over("test.slow", record(7))
+    other.refresh()
+    assert [other.passes_over("test.slow", record(n)) for n in (6, 7, 8)] == [False, True, True]
+
+
+def test_a_process_that_cannot_note_it_ends_all_the_same(tmp_path):
+    (tmp_path / "file").write_text("")
+    stopped(Watch(tmp_path / "file" / "too-slow.json", owner=OWNER, slow_s=0, stop=stop), 7)
 
 
 def test_the_thread_sees_a_rule_that_waits():
