@@ -54,22 +54,25 @@ class Contract:
     compatibility: Mode
     retention: str
     example: Mapping[str, Any]
+    derived: bool = field(init=False)
+    """Whether agents make this event out of others."""
+    known: frozenset[str] = field(init=False, repr=False)
+    """``fields``, to ask whether a name is one of them."""
+
+    def __post_init__(self) -> None:
+        """Find once what is asked of every event."""
+        object.__setattr__(self, "derived", any(s != (f"{self.type}#{f}",) for f, s in self.sources.items()))
+        object.__setattr__(self, "known", frozenset(self.fields))
 
     @property
     def name(self) -> str:
         """The record's full name in Avro."""
         return full_name(self.schema["name"], self.schema.get("namespace", ""))
 
-    @property
-    def derived(self) -> bool:
-        """Whether agents make this event out of others."""
-        return any(s != (f"{self.type}#{f}",) for f, s in self.sources.items())
-
     def encode(self, value: Mapping[str, Any]) -> bytes:
         """Return the framed Avro value. Raises `Undecodable` naming the field that does not fit, never its value."""
-        unknown = sorted(value.keys() - set(self.fields))
-        if unknown:
-            raise Undecodable(f"{self.type} has no field {unknown[0]}")
+        if unknown := value.keys() - self.known:
+            raise Undecodable(f"{self.type} has no field {min(unknown)}")
         if not _fits(value, self.parsed):
             raise Undecodable(f"{self.type}: {self._misfit(value)}")
         out = io.BytesIO()

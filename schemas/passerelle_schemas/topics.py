@@ -1,5 +1,7 @@
 """Names of the topics (DESIGN §3) and the partitioner that every part of the bus shares."""
 
+from struct import unpack_from
+
 EXCHANGE = "exchange"
 CONSENT = "consent"
 JOURNAL = "consent.journal"
@@ -51,10 +53,9 @@ def murmur2(key: bytes) -> int:
     length = len(key)
     h = _SEED ^ length
     whole = length & ~3
-    for i in range(0, whole, 4):
-        k = int.from_bytes(key[i : i + 4], "little") * _M & _MASK
-        k = (k ^ k >> 24) * _M & _MASK
-        h = h * _M & _MASK ^ k
+    for k in unpack_from(f"<{length // 4}I", key):
+        k = k * _M & _MASK  # noqa: PLW2901 - as the algorithm is written
+        h = h * _M & _MASK ^ (k ^ k >> 24) * _M & _MASK
     if length != whole:
         h = (h ^ int.from_bytes(key[whole:], "little")) * _M & _MASK
     h = (h ^ h >> 13) * _M & _MASK

@@ -41,9 +41,9 @@ SELECT 'tax.income-assessed.v1', decode(md5((n %% 20000)::text), 'hex'),
 class OneByOne(Relay):
     """Reads a batch, then sends and forgets each row by itself."""
 
-    def _publish(self, table, rows):
+    def _publish(self, table, rows, batches):
         for row in rows:
-            super()._publish(table, [row])
+            super()._publish(table, [row], batches)
 
 
 def rate(city: RunningCity, database: str, kind: type[Relay], rows: int) -> float:

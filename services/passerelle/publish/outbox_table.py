@@ -5,10 +5,9 @@ A department inserts into it in the transaction that changes its own data; what 
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import psycopg
 
@@ -68,12 +67,12 @@ SELECT (SELECT max(id) FROM {TABLE} WHERE refused IS NULL),
 _READ = f"""
 SELECT id, event_id::text, type, pseudonym, time, CASE WHEN octet_length(text) <= %(bytes)s THEN text END
   FROM (SELECT id, event_id, type, pseudonym, time, value::text AS text FROM {TABLE}
-         WHERE refused IS NULL AND id <= %(settled)s ORDER BY id LIMIT %(rows)s) AS waiting
+         WHERE refused IS NULL AND id > %(after)s AND id <= %(settled)s ORDER BY id LIMIT %(rows)s) AS waiting
  ORDER BY id
 """  # noqa: S608 - a constant of ours
 # By their ids: a row that an operator gave back meanwhile may have a lower one, and was not sent. By their events too:
 # in a table that was made anew since, a row may have the number of one that was sent.
-_DELETE = f"DELETE FROM {TABLE} WHERE id = ANY(%(ids)s) AND event_id = ANY(%(events)s::uuid[])"  # noqa: S608
+_DELETE = f"DELETE FROM {TABLE} WHERE id = ANY(%(ids)s::bigint[]) AND event_id = ANY(%(events)s::uuid[])"  # noqa: S608
 _REFUSE = f"UPDATE {TABLE} SET refused = %(reason)s, refused_at = now() WHERE id = %(id)s"  # noqa: S608 - the same
 _GIVE_BACK = f"UPDATE {TABLE} SET refused = NULL, refused_at = NULL WHERE id = %(id)s AND refused IS NOT NULL"  # noqa: S608
 _DISCARD = f"DELETE FROM {TABLE} WHERE id = %(id)s AND refused IS NOT NULL"  # noqa: S608 - a constant of ours
@@ -91,20 +90,26 @@ class OutboxLost(OutboxFault):
     exit_code = 75
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutboxRow:
-    """A row that was committed and not yet published. ``value`` is JSON text, None when it is too long."""
+class OutboxRow(NamedTuple):
+    """A row that was committed and not yet published, as `read` selects it. Made for every row: a plain tuple."""
 
     id: int
     event_id: str
     type: str
-    pseudonym: bytes = field(repr=False)
+    pseudonym: bytes
     time: datetime
-    value: str | None = field(repr=False)
+    value: str | None
+    """JSON text, None when it is too long."""
+
+    def __repr__(self) -> str:
+        """Who and what it is about belongs in no log."""
+        return f"OutboxRow(id={self.id}, event_id={self.event_id!r}, type={self.type!r})"
 
 
 class OutboxTable:
     """One session, which has the outbox to itself. A context manager. Raises `OutboxFault`, `OutboxLost`."""
+
+    full = BATCH_ROWS
 
     def __init__(self, database: str, *, alone: bool = True) -> None:
         """``alone`` takes the lock of the one relay; an operator who gives rows back needs none."""
@@ -140,17 +145,18 @@ class OutboxTable:
             newest, writers = self._open().execute(_LOOK).fetchone() or (None, [])
         return newest or 0, frozenset(writers)
 
-    def read(self, settled: int) -> list[OutboxRow]:
-        """Return the first rows that wait, in order, none above ``settled``."""
-        bounds = {"settled": settled, "rows": BATCH_ROWS, "bytes": VALUE_BYTES_MAX}
+    def read(self, settled: int, *, after: int = 0) -> list[OutboxRow]:
+        """Return the first rows behind the id ``after`` that wait, in order, none above ``settled``."""
+        bounds = {"after": after, "settled": settled, "rows": BATCH_ROWS, "bytes": VALUE_BYTES_MAX}
         with self._faults(OutboxLost):
             found = self._open().execute(_READ, bounds, binary=True).fetchall()
-        names = ("id", "event_id", "type", "pseudonym", "time", "value")
-        return [OutboxRow(**dict(zip(names, row, strict=True))) for row in found]
+        return [OutboxRow._make(row) for row in found]
 
     def delete(self, sent: Collection[tuple[int, str]]) -> None:
         """Forget rows that are published: (id, event id)."""
-        columns = {"ids": [row for row, _ in sent], "events": [event for _, event in sent]}
+        # As text: the driver looks at each item of a list before it sends it.
+        rows, events = zip(*sent, strict=True) if sent else ((), ())
+        columns = {"ids": f"{{{','.join(map(str, rows))}}}", "events": f"{{{','.join(events)}}}"}
         with self._faults(OutboxLost):
             self._open().execute(_DELETE, columns)
 

@@ -14,8 +14,8 @@ from typing import Protocol
 
 import structlog
 
+from passerelle.publish.batches import Batches, Waiting
 from passerelle.publish.from_json import Misfit, encoded
-from passerelle.publish.horizon import Horizon
 from passerelle.publish.outbox_table import TABLE, OutboxLost, OutboxRow
 from passerelle.publish.outgoing import Prepared, PublishFault, addressed, own_contract
 from passerelle.publish.relayed import NOTHING, Sent, mark, sent_last
@@ -47,11 +47,9 @@ class RelayFault(Fault):
     exit_code = 1
 
 
-class Table(Protocol):
+class Table(Waiting, Protocol):
     """What `OutboxTable` does."""
 
-    def look(self) -> tuple[int, frozenset[str]]: ...  # noqa: D102 - see there
-    def read(self, settled: int) -> list[OutboxRow]: ...  # noqa: D102 - see there
     def delete(self, sent: Collection[tuple[int, str]]) -> None: ...  # noqa: D102 - see there
     def refuse(self, refused: Sequence[tuple[int, str]]) -> None: ...  # noqa: D102 - see there
     def wait(self, seconds: float) -> None: ...  # noqa: D102 - see there
@@ -123,27 +121,27 @@ class Relay:
                 return
 
     def _drain(self, table: Table, stopping: Callable[[], bool], *, follow: bool) -> None:
-        horizon = Horizon()
         held_since: float | None = None
-        while not stopping():
-            if self.step(table, horizon):
-                held_since = None
-                continue
-            if not follow and not horizon.held:
-                return
-            held_since = self._held(horizon, held_since)
-            table.wait(HELD_POLL_S if horizon.held else POLL_S)
+        with Batches(table) as batches:
+            while not stopping():
+                if self.step(table, batches):
+                    held_since = None
+                    continue
+                if not follow and not batches.held:
+                    return
+                held_since = self._held(batches, held_since)
+                table.wait(HELD_POLL_S if batches.held else POLL_S)
 
-    def step(self, table: Table, horizon: Horizon) -> int:
+    def step(self, table: Table, batches: Batches) -> int:
         """Publish one batch; return how many rows it was. Raises `BrokerAway`, `OutboxLost`."""
-        rows = table.read(horizon.look(*table.look()))
+        rows = batches.take()
         if rows:
-            self._publish(table, rows)
+            self._publish(table, rows, batches)
         self._last_good = self._clock()
         self._retry_s = RETRY_S_FIRST
         return len(rows)
 
-    def _publish(self, table: Table, rows: Sequence[OutboxRow]) -> None:
+    def _publish(self, table: Table, rows: Sequence[OutboxRow], batches: Batches) -> None:
         if self._sender.start():
             self._sent = None
             # Another relay may have had the outbox since these rows were read; if so, this session is no more.
@@ -151,8 +149,9 @@ class Relay:
         if self._sent is None:
             self._sent = sent_last(self._sender.last(relayed(self._department)))
         fresh = self._unsent(table, rows)
+        batches.go_on(rows)
         if fresh:
-            self._send(table, fresh)
+            self._send(table, fresh, batches)
 
     def _unsent(self, table: Table, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
         """Forget what the bus has from before a crash, or a lost session, and return the other rows."""
@@ -167,7 +166,7 @@ class Relay:
             _log.info("sent before", rows=found)
         return fresh
 
-    def _send(self, table: Table, rows: Sequence[OutboxRow]) -> None:
+    def _send(self, table: Table, rows: Sequence[OutboxRow], batches: Batches) -> None:
         good: list[Prepared] = []
         sent: list[tuple[int, str]] = []
         bad: list[tuple[int, str]] = []
@@ -181,6 +180,7 @@ class Relay:
         letters = [self._letter(row, reason) for row, reason in bad]
         self._sender.send([*letters, *good, mark(self._department, sent)])
         self._sent = frozenset(sent)
+        batches.settle()
         if bad:
             table.refuse(bad)
         table.delete(sent)
@@ -208,9 +208,9 @@ class Relay:
         letter = DeadLetter(component=COMPONENT, reason=reason, topic=TABLE, partition=0, offset=row)
         return Prepared(topic=dead_letter(self._department), key=b"", value=letter.encode(), headers=[])
 
-    def _held(self, horizon: Horizon, since: float | None) -> float | None:
+    def _held(self, batches: Batches, since: float | None) -> float | None:
         """Say when rows wait long for an open transaction; return since when they do, or were last said to."""
-        if not horizon.held:
+        if not batches.held:
             return None
         now = self._clock()
         if since is not None and now - since > HELD_SAID_S:

@@ -23,7 +23,7 @@ _ROW = struct.Struct(">q16s")
 
 def mark(department: str, sent: Collection[tuple[int, str]]) -> Prepared:
     """Return the record that goes with a batch."""
-    value = b"".join(_ROW.pack(row, UUID(event).bytes) for row, event in sent)
+    value = b"".join(_ROW.pack(row, bytes.fromhex(event.replace("-", ""))) for row, event in sent)
     return Prepared(topic=relayed(department), key=_KEY, value=value, headers=[])
 
 

@@ -9,7 +9,7 @@ written. A producer that failed is thrown away with all that it held.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -136,15 +136,13 @@ class SteadySender:
                 record.key,
                 partition_of(record.key, self._partitions_of(producer, record.topic)),
                 headers=dict[str, str | bytes | None](record.headers),
-                on_delivery=self._delivered,
             )
         producer.commit_transaction(CALL_S_MAX)
         if self._lost is not None:
             raise KafkaException(self._lost)
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None and self._lost is None:
-            self._lost = error
+    def _lose(self, error: KafkaError | None, _message: Message) -> None:
+        self._lost = self._lost or error
 
     def _partitions_of(self, producer: Producer, topic: str) -> int:
         """Ask once, as the manifest fixes the number for ever."""
@@ -175,7 +173,7 @@ class SteadySender:
             producer.purge()
             producer.poll(0)  # tells of what was purged, which nobody asks about any more
 
-    def _settings(self) -> dict[str, str | int | float | bool]:
+    def _settings(self) -> dict[str, Any]:
         return {
             **self._access.confluent(),
             "client.id": self._transactional_id,
@@ -183,6 +181,8 @@ class SteadySender:
             "transaction.timeout.ms": TRANSACTION_MS_MAX,
             "enable.gapless.guarantee": True,
             "linger.ms": LINGER_MS,
+            "delivery.report.only.error": True,
+            "on_delivery": self._lose,
             "retry.backoff.ms": RETRY_BACKOFF_MS,
             "log_level": 0,
         }

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from passerelle.publish.horizon import Horizon
-from passerelle.publish.outbox_table import OutboxLost, OutboxRow
+from passerelle.publish.batches import AHEAD_MAX, Batches
+from passerelle.publish.outbox_table import BATCH_ROWS, OutboxLost, OutboxRow
 from passerelle.publish.outgoing import PublishFault
 from passerelle.publish.relay import RETRY_S_MAX, Relay, RelayFault
 from passerelle.publish.relayed import mark, sent_last
@@ -32,6 +32,7 @@ class World:
         self.broker_fails = self.table_fails = self.look_fails = self.delete_fails = 0
         self.marks = {}
         self.now = 0.0
+        self.full = BATCH_ROWS
         self.relay = self.another()
 
     def another(self):
@@ -60,11 +61,13 @@ class World:
         self.looks.append(self.started)
         return max(self.rows.keys() - self.refused.keys(), default=0), frozenset()
 
-    def read(self, settled):
+    def read(self, settled, *, after=0):
         if self.table_fails:
             self.table_fails -= 1
             raise OutboxLost("gone")
-        return [row for n, row in sorted(self.rows.items()) if n <= settled and n not in self.refused]
+        return [row for n, row in sorted(self.rows.items()) if after < n <= settled and n not in self.refused][
+            : self.full
+        ]
 
     def delete(self, sent):
         if self.delete_fails:
@@ -95,6 +98,10 @@ class World:
         self.sent += records
         self.marks |= {r.topic: r.value for r in records if r.topic.startswith("relayed.")}
 
+    def step(self):
+        with Batches(self) as batches:
+            self.relay.step(self, batches)
+
     def run(self):
         self.relay.run(lambda: False, follow=False)
 
@@ -124,20 +131,50 @@ def test_rows_go_in_order_and_are_forgotten(world):
     assert not world.rows
 
 
+def test_what_is_read_ahead_goes_in_order_each_once(world):
+    world.full = 2
+    rows = [world.add() for _ in range(2 * AHEAD_MAX * world.full + 1)]
+    world.run()
+    assert world.events() == rows
+    assert not world.rows
+
+
+def test_a_batch_that_fails_goes_again_before_what_was_read_ahead(world):
+    world.full = 2
+    rows = [world.add() for _ in range(7)]
+    world.broker_fails = 1
+    world.run()
+    assert world.events() == rows
+
+
+def test_a_row_that_was_given_back_does_not_wait_for_the_end_of_a_full_outbox(world):
+    """It lies before all that is read ahead."""
+    world.full = 1
+    given_back, *rest = [world.add() for _ in range(3 * AHEAD_MAX)]
+    world.refused[given_back] = "mended"
+    with Batches(world) as batches:
+        world.relay.step(world, batches)
+        del world.refused[given_back]
+        for _ in range(AHEAD_MAX + 1):
+            world.relay.step(world, batches)
+    assert given_back in world.events()
+    assert set(rest) - set(world.events())
+
+
 def test_nothing_is_forgotten_before_the_broker_has_it(world):
     world.add()
     world.broker_fails = 1
     with pytest.raises(BrokerAway):
-        world.relay.step(world, Horizon())
+        world.step()
     assert world.rows
 
 
 def test_whoever_shuts_others_out_shows_that_the_outbox_is_still_its_own_before_it_sends(world):
     world.add()
-    world.relay.step(world, Horizon())
+    world.step()
     assert world.looks == [False, True]
     world.add()
-    world.relay.step(world, Horizon())
+    world.step()
     assert world.looks == [False, True, True]
 
 
@@ -145,7 +182,7 @@ def test_what_the_bus_has_from_before_a_crash_is_forgotten_and_not_sent_again(wo
     kept = [world.add() for _ in range(3)]
     world.delete_fails = 1
     with pytest.raises(OutboxLost):
-        world.relay.step(world, Horizon())
+        world.step()
     late = world.add()
     world.relay = world.another()
     world.run()
@@ -239,7 +276,7 @@ def test_an_outbox_of_which_no_row_fits_stops_the_flood(world, monkeypatch):
 def test_a_row_given_back_goes_with_the_same_id(world):
     row = world.add(value="{}")
     world.run()
-    world.rows[row] = OutboxRow(**{**{n: getattr(world.rows[row], n) for n in OutboxRow.__slots__}, "value": GOOD})
+    world.rows[row] = world.rows[row]._replace(value=GOOD)
     del world.refused[row]
     world.run()
     assert world.events() == [row]
