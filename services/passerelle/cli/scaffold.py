@@ -63,20 +63,39 @@ def rule(
     join: Annotated[
         str | None, typer.Option(help="Bring several events together, as a new one of this name.", metavar="NAME")
     ] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(help="Count one kind of event, as a new one of this name.", metavar="NAME")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help="Of a join or an aggregate: P7D, PT12H, … (ISO 8601).", metavar="TIME")
+    ] = None,
 ) -> None:
-    """Make a rule with its agreements (on consent), flow and scenario: a route of one event, or a join of several."""
+    """Make a rule with its agreements (on consent), flow and scenario: a route, a join, or an aggregate.
+
+    A route of one event; a join of the newest of several, or with --window of those that happened within it; an
+    aggregate of all of one kind in each window, with --aggregate and --window.
+    """
     from passerelle.city.manifest import Manifest
     from passerelle.config import settings
+    from passerelle.scaffold.aggregate import new_aggregate
     from passerelle.scaffold.join import new_join
     from passerelle.scaffold.rule import new_rule
+    from passerelle.scaffold.windows import span
 
     if join is None and len(events) > 1:
         raise typer.BadParameter("several events are a join: name what comes of them, --join NAME")
+    if join is not None and aggregate is not None:
+        raise typer.BadParameter("a rule is a join or an aggregate")
+    if (join is None and window is not None) != (aggregate is not None):
+        raise typer.BadParameter("an aggregate has a name and a window: --aggregate NAME --window P7D")
+    within = None if window is None else span(window)
     manifest = Manifest.load(settings().manifest_path)
-    if join is None:
-        written = new_rule(manifest, event=events[0], to=to)
+    if join is not None:
+        written = new_join(manifest, _slug(join), events=events, to=to, window=within)
+    elif aggregate is not None and within is not None:
+        written = new_aggregate(manifest, _slug(aggregate), event=events[0], to=to, window=within)
     else:
-        written = new_join(manifest, _slug(join), events=events, to=to)
+        written = new_rule(manifest, event=events[0], to=to)
     _show(written, then="passerelle city lint --lock && passerelle agents test scenarios/*.yaml")
 
 

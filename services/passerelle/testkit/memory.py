@@ -67,6 +67,7 @@ class MemoryCity:
         for gate in self._gates:
             self._tell(gate, POLICY_KEY, bundle.pack())
         self._decided: list[Outcome] = []
+        self._letters = 0
         self._seed = seed
         self.bus.move_clock(_all_in_force(bundle))
 
@@ -119,6 +120,12 @@ class MemoryCity:
         self._decide()
         told, self._decided = self._decided, []
         return told
+
+    def refused(self, _expected: int = 0) -> list[DeadLetter]:
+        """The agents' dead letters since this was last asked."""
+        letters = self.bus.dead_letters()
+        since, self._letters = self._letters, len(letters)
+        return letters[since:]
 
     def _decide(self) -> None:
         self.bus.run()

@@ -30,7 +30,7 @@ from passerelle.testkit.citizens import relation_of
 from passerelle.testkit.outcomes import Outcome
 from passerelle_consent.policy.standing import Protection
 from passerelle_consent.records.transitions import Action
-from passerelle_consent.wire import DecisionBatch, decode_decisions
+from passerelle_consent.wire import DeadLetter, DecisionBatch, decode_decisions
 from passerelle_schemas.faults import Fault
 from passerelle_schemas.topics import DECISIONS, EXCHANGE, inbox
 
@@ -85,9 +85,13 @@ class RealCity:
         self._read = Consumer(
             {**broker.access("admin").confluent(), "group.id": "scenario", "isolation.level": "read_committed"}
         )
+        self._batches: list[DecisionBatch] = []
+        self._values: dict[bytes, Mapping[str, Any]] = {}
+        self._refused: list[DeadLetter] = []
         recipients = sorted({flow.recipient for flow in self._bundle.flows})
-        self._topics = [DECISIONS, *map(inbox, recipients)]
-        self._read.assign([TopicPartition(t, p, 0) for t in self._topics for p in range(manifest.partitions)])
+        topics = [DECISIONS, *map(inbox, recipients)]
+        places = [TopicPartition(t, p, 0) for t in topics for p in range(manifest.partitions)]
+        self._read.assign([*places, TopicPartition(plan.dead_letter, 0, 0)])
 
     def close(self) -> None:
         """Close the clients."""
@@ -138,17 +142,24 @@ class RealCity:
         if not said.in_effect:
             raise RealFault(f"what was said is not in force after {WAIT_S_MAX:.0f} s")
 
-    def publish(self, event: str, who: str, **value: Any) -> None:
+    def publish(self, event: str, who: str, *, at: str | None = None, **value: Any) -> None:
         """Return when all replicas have it. Raises `Fault`."""
+        time_ = datetime.now(UTC) if at is None else datetime.fromisoformat(at)
+        if time_ > datetime.now(UTC):
+            raise RealFault(
+                f"{at} is in the future", hint="on a real city an event has happened: name a day that is past"
+            )
         contract = self._bundle.catalogue.by_type(event)
         example = contract.decode(contract.encode(contract.example))
         pseudonym = self._keyring.pseudonym(contract.department, self._ref(who))
-        asyncio.run(self._publish(event, contract.department, pseudonym, {**example, **value}))
+        asyncio.run(self._publish(event, contract.department, pseudonym, {**example, **value}, time_))
 
-    async def _publish(self, event: str, department: str, pseudonym: bytes, value: Mapping[str, Any]) -> None:
+    async def _publish(
+        self, event: str, department: str, pseudonym: bytes, value: Mapping[str, Any], time_: datetime
+    ) -> None:
         access = self.broker.access(department)
         async with DepartmentProducer(access, department, self._bundle.catalogue) as producer:
-            await producer.publish(event, pseudonym, value, time=datetime.now(UTC), event_id=uuid.uuid4().hex)
+            await producer.publish(event, pseudonym, value, time=time_, event_id=uuid.uuid4().hex)
 
     def move_clock(self, at: str) -> None:
         """Raises `RealFault`."""
@@ -172,18 +183,30 @@ class RealCity:
 
     def outcomes(self, expected: int) -> Sequence[Outcome]:
         """Return what was decided since this was last asked. Raises `RealFault` when the city does not come to rest."""
-        end, batches, values = time.monotonic() + WAIT_S_MAX, list[DecisionBatch](), dict[bytes, Mapping[str, Any]]()
+        self._come_to_rest(lambda: sum(len(b.decisions) for b in self._batches) >= expected)
+        batches, self._batches = self._batches, []
+        values, self._values = self._values, {}
+        return [o for batch in batches for o in self._told(batch, values)]
+
+    def refused(self, expected: int) -> Sequence[DeadLetter]:
+        """Return the agents' dead letters since this was last asked. Raises `RealFault`."""
+        self._come_to_rest(lambda: len(self._refused) >= expected)
+        refused, self._refused = self._refused, []
+        return list(dict.fromkeys(refused))
+
+    def _come_to_rest(self, enough: Callable[[], bool]) -> None:
+        """Wait until nothing is under way, and for a time until there is enough. Raises `RealFault`."""
+        end = time.monotonic() + WAIT_S_MAX
         while True:
-            self._take(batches, values)
-            enough = sum(len(b.decisions) for b in batches) >= expected
-            if self._at_rest() and (enough or time.monotonic() > end):
-                self._take(batches, values)
-                return [o for batch in batches for o in self._told(batch, values)]
+            self._take()
+            if self._at_rest() and (enough() or time.monotonic() > end):
+                self._take()
+                return
             if time.monotonic() > 2 * WAIT_S_MAX + end:
                 raise RealFault("the agents or the gate do not come to an end")
             time.sleep(POLL_S)
 
-    def _take(self, batches: list[DecisionBatch], values: dict[bytes, Mapping[str, Any]]) -> None:
+    def _take(self) -> None:
         """Read all that is committed by now."""
         while messages := self._read.consume(BATCH, 0.5):
             for message in messages:
@@ -192,9 +215,11 @@ class RealCity:
                 if message.error() is not None or value is None:
                     continue
                 if message.topic() == DECISIONS:
-                    batches.append(decode_decisions(value))
+                    self._batches.append(decode_decisions(value))
+                elif message.topic() == self._plan.dead_letter:
+                    self._refused.append(DeadLetter.decode(value))
                 elif isinstance(ident, bytes):  # else a notice of erasure
-                    values[bytes.fromhex(ident.decode())] = self._bundle.catalogue.decode(value)[1]
+                    self._values[bytes.fromhex(ident.decode())] = self._bundle.catalogue.decode(value)[1]
 
     def _at_rest(self) -> bool:
         """Whether agents and gate have done all that there is."""

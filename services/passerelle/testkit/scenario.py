@@ -12,10 +12,13 @@
 
 `expect` names everything that was decided since the last one, in any order: what is missing and what is too much are
 both findings. With `flows: [move.schools]` it speaks of these alone. A value that is left out is the example of the
-contract; a delivered value names the fields that matter. The same file is played in memory and on a real city.
+contract; a delivered value names the fields that matter. ``at`` says when an event happened, for rules with windows;
+`dead_letters` names, by rule and reason, what the agents refused since the last one; with `flows`, it is of the rules
+that the file names. The same file is played in memory and on a real city.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +27,13 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from passerelle.agents.reading import Refusal
 from passerelle.saying import NotSaid
 from passerelle.testkit.outcomes import Outcome
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.policy.standing import Protection
 from passerelle_consent.records.transitions import Action
+from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.documents import Document
 from passerelle_schemas.faults import Fault
 
@@ -73,6 +78,8 @@ class Publish(_Part):
 
     who: Name
     event: str
+    at: AwareDatetime | None = None
+    """When it happened: in memory, time passes until then; on a real city it is past. Otherwise now."""
     value: dict[str, Any] = {}
 
 
@@ -109,6 +116,14 @@ class Expected(_Part):
         return all(name in had and had[name] == said for name, said in plain(self.value or {}).items())
 
 
+class Refused(_Part):
+    """One dead letter of the agents."""
+
+    rule: str | None = None
+    """None: a record that no rule can read."""
+    reason: Refusal
+
+
 class Step(_Part):
     """One thing that happens, or one look at what came of it."""
 
@@ -121,6 +136,8 @@ class Step(_Part):
     clock: AwareDatetime | None = None
     """Time passes until then."""
     expect: list[Expected] | None = None
+    dead_letters: list[Refused] | None = None
+    """What the agents refused since this was last asked, in any order."""
 
     @model_validator(mode="after")
     def _one_thing(self) -> "Step":
@@ -164,6 +181,12 @@ class Scenario(_Part):
                     raise ValueError(f"{guardian} cannot be {who}'s guardian: name another of the people")
         return self
 
+    @property
+    def rules(self) -> frozenset[str | None] | None:
+        """Whose dead letters it speaks of, where it does not speak of all."""
+        named = frozenset(one.rule for step in self.steps for one in step.dead_letters or ())
+        return None if self.flows is None else named
+
     def _published(self, who: str) -> bool:
         """Of somebody whom the bus does not know, a department may publish all the same: it is denied."""
         return any(step.publish is not None and step.publish.who == who for step in self.steps)
@@ -180,8 +203,8 @@ class Stage(Protocol):
     def say(self, who: str, agreement: str, action: Action, *, by: str | None) -> None:
         """Return when it is in force. Raises `NotSaid` when the consent service refuses, or would."""
 
-    def publish(self, event: str, who: str, **value: Any) -> None:
-        """Return when it is accepted."""
+    def publish(self, event: str, who: str, *, at: str | None = None, **value: Any) -> None:
+        """Return when it is accepted. ``at``, RFC 3339, is when it happened."""
 
     def move_clock(self, at: str) -> None:
         """Let time pass. Raises `Fault` where it cannot be moved."""
@@ -191,6 +214,9 @@ class Stage(Protocol):
 
         ``expected`` are awaited at least, for a time.
         """
+
+    def refused(self, expected: int) -> Sequence[DeadLetter]:
+        """Return the agents' dead letters since this was last asked; awaited as `outcomes`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,12 +255,27 @@ def play(document: Document, scenario: Scenario, stage: Stage) -> Iterator[Findi
             for at, what in _compared(step.expect, outcomes):
                 line = document.line(("steps", number, "expect", *at))
                 yield Finding(where=f"{document.path}:{line}", what=what)
+        if step.dead_letters is not None:
+            rules = scenario.rules
+            letters = [le for le in stage.refused(len(step.dead_letters)) if rules is None or le.rule in rules]
+            if what is None and (what := _refused_otherwise(step.dead_letters, letters)) is not None:
+                yield Finding(where=f"{document.path}:{document.line(('steps', number))}", what=what)
+
+
+def _refused_otherwise(wanted: Sequence[Refused], letters: Sequence[DeadLetter]) -> str | None:
+    said = Counter((letter.rule, letter.reason) for letter in letters)
+    if said == Counter((one.rule, one.reason.value) for one in wanted):
+        return None
+    told = ", ".join(f"{reason} of {rule or 'no rule'}" for rule, reason in said.elements())
+    return f"the dead letters were: {told or 'none'}"
 
 
 def _do(step: Step, stage: Stage) -> str | None:
     """Do it; tell what went otherwise than expected."""
     if step.publish is not None:
-        stage.publish(step.publish.event, step.publish.who, **step.publish.value)
+        said = step.publish
+        at = None if said.at is None else said.at.astimezone(UTC).isoformat()
+        stage.publish(said.event, said.who, at=at, **said.value)
     elif step.clock is not None:
         stage.move_clock(step.clock.astimezone(UTC).isoformat())
     elif step.said is not None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from passerelle.scaffold import files
+from passerelle.scaffold import files, windows
 from passerelle.scaffold.city import new_city
 from passerelle_schemas.faults import Fault
 
@@ -59,6 +59,49 @@ def test_a_new_join_passes_its_tests_beside_a_route_of_the_same_event(city):
     scenarios = sorted(str(path) for path in (city / "scenarios").glob("*.yaml"))
     assert done(city, "agents", "test", *scenarios).count("as expected") == 3
     assert done(city, "agents", "attack", "--seeds", "1").count("withstood") == 6
+
+
+@pytest.mark.slow
+def test_new_rules_with_windows_pass_their_tests(city):
+    done(city, "department", "new", "parks", "--event", "tree-planted")
+    both = ("citizen-desk.request-filed.v1", "parks.tree-planted.v1")
+    done(city, "agents", "new", *both, "--to", "roads", "--join", "tree-works", "--window", "P7D")
+    one = ("parks.tree-planted.v1", "--to", "citizen-desk")
+    done(city, "agents", "new", *one, "--aggregate", "trees-of-day", "--window", "P1D")
+    assert "no problems" in done(city, "city", "lint", "--lock")
+    scenarios = sorted(str(path) for path in (city / "scenarios").glob("*.yaml"))
+    assert done(city, "agents", "test", *scenarios).count("as expected") == 3
+    assert done(city, "agents", "attack", "--seeds", "1").count("withstood") == 6
+    code = (city / "lyra_agents.py").read_text()
+    assert code.count("import timedelta") == code.count("View, folded") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "begins"),
+    [
+        ("P7D", "timedelta(days=7)", "2026-01-08T00:00:00Z"),  # a Thursday, as 1 January 1970 was
+        ("P1DT12H", "timedelta(hours=36)", "2026-01-05T12:00:00Z"),
+        ("PT1H30M", "timedelta(minutes=90)", "2026-01-05T00:00:00Z"),
+    ],
+)
+def test_a_window_is_written_as_code_and_begins_where_the_aggregate_begins_it(text, said, begins):
+    window = windows.span(text)
+    assert (windows.written(window), windows.instant(windows.begins(window))) == (said, begins)
+
+
+@pytest.mark.parametrize("text", ["7", "P", "PT", "P7", "P1W", "P-1D", "PT0M", "P12D"])
+def test_what_is_no_window_is_refused(text):
+    with pytest.raises(Fault, match="window"):
+        windows.span(text)
+
+
+def test_imports_are_added_once_and_where_they_are_missing():
+    code = '"""Agents."""\n\nfrom passerelle.agents import AgentApp, View\n'
+    both = '"""Agents."""\n\nfrom datetime import timedelta\nfrom passerelle.agents import AgentApp, View, folded\n'
+    assert windows.importing(code, folds=True) == windows.importing(both, folds=True) == both
+    other = "import passerelle.agents\n"
+    imports = "from passerelle.agents import folded\nfrom datetime import timedelta\n"
+    assert windows.importing(other, folds=True) == imports + other
 
 
 @pytest.mark.slow
@@ -133,6 +176,7 @@ def test_a_city_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
             ("agents", "new", *(("citizen-desk.request-filed.v1",) * 2), "--to", "roads", "--join", "x"),
             "2 to 5 different events",
         ),
+        (("agents", "new", "citizen-desk.request-filed.v1", "--to", "roads", "--window", "P1D"), "a name and a window"),
         (("contracts", "relock", "roads.no-such.v1"), "no contract roads.no-such.v1 is locked"),
         (("department", "new", "Parks"), "is not an id"),
         (("department", "new", "parks", "--fr", 'a "b"'), "without quotes"),

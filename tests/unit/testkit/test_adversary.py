@@ -1,12 +1,13 @@
 """The attacks find agents, and a policy, that do not withstand them; those of the demonstration city do."""
 
+from datetime import timedelta
 from itertools import count
 
 import pytest
 
 from lutece.agents import city as agents
 from passerelle.agents.declared import Declarations
-from passerelle.agents.lineage import derived
+from passerelle.agents.lineage import derived, folded
 from passerelle.testkit import bus
 from passerelle.testkit.adversary import Adversary, Attack
 from passerelle_consent.policy.decide import CompiledAgreement, Reason
@@ -17,6 +18,8 @@ HOUSEHOLD, INCOME, MOVED = (
     "tax.income-assessed.v1",
     "civil-registry.address-changed.v1",
 )
+BORN = "civil-registry.birth-registered.v1"
+DAY_MS = 86_400_000
 
 
 def rogue(band, town=None):
@@ -49,6 +52,30 @@ def rogue(band, town=None):
     return app
 
 
+def windowed():
+    """A join of what happened within a week, and how many births there were in one."""
+    app = Declarations("windowed", catalogue=BUNDLE.catalogue, flows=BUNDLE.flows)
+    households, incomes, births = app.outbox(HOUSEHOLD), app.outbox(INCOME), app.outbox(BORN)
+    week = timedelta(days=7)
+    sources = (households.adults, households.dependants, incomes.reference_income_cents)
+    band = {"tariff_band": derived(band_of, *sources)}
+    app.join(households, incomes, flow="meal-tariff.schools", fields=band, window=week)(near)
+    counted = {
+        "entry_year": folded(lambda n, _: n + 1, births.born_on, start=0),
+        "postcode": folded(lambda _, code: code, births.postcode, start=""),
+    }
+    app.aggregate(births, flow="birth.schools", fields=counted, window=week)(of_week)
+    return app
+
+
+def near(_household, _income):
+    return True
+
+
+def of_week(_so_far):
+    return True
+
+
 def found(app, attack, seeds=4):
     adversary = Adversary(app, BUNDLE)
     return [broken.what for seed in range(seeds) for broken in adversary.attack(attack, seed)]
@@ -66,6 +93,16 @@ def test_the_agents_of_the_demonstration_city_withstand(attack):
 @pytest.mark.parametrize("attack", Attack)
 def test_honest_agents_withstand(attack):
     assert found(rogue(band_of), attack) == []
+    assert found(windowed(), attack) == []
+
+
+def test_a_window_that_takes_what_happened_an_age_before_is_found(monkeypatch):
+    app = windowed()
+    assert found(app, Attack.LATE) == []
+    monkeypatch.setattr(app.rules["windowed.near"], "_late_ms", 500 * DAY_MS)
+    monkeypatch.setattr(app.rules["windowed.near"], "_keep_ms", 500 * DAY_MS)
+    monkeypatch.setattr(app.rules["windowed.near"], "_window_ms", 500 * DAY_MS)
+    assert found(app, Attack.LATE) != []
 
 
 @pytest.mark.parametrize("attack", [Attack.REPLAY, Attack.DUPLICATES, Attack.LATE])

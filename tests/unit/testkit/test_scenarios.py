@@ -74,6 +74,32 @@ def test_a_delivered_value_is_compared_in_the_fields_that_are_named(tmp_path):
     assert '"moved_on": "2026-10-02"' in what
 
 
+INCOME = "  - publish: {who: anna, event: tax.income-assessed.v1, at: %s, value: {reference_income_cents: %s}}"
+HOUSEHOLD = "  - publish: {who: anna, event: civil-registry.household-changed.v1, at: 2026-10-02T08:00:00Z}"
+TARIFF = "      - {who: anna, flow: meal-tariff.schools, verdict: permit%s}"
+
+
+def test_what_happened_before_is_heard_later(tmp_path):
+    given = [f"  - give: {{who: anna, agreement: meal-tariff-{side}}}" for side in ("household", "income")]
+    newer, older = INCOME % ("2026-10-02T10:00:00Z", 0), INCOME % ("2026-10-02T09:00:00Z", 9_000_000)
+    steps = (*given, HOUSEHOLD, newer, "  - expect:", TARIFF % ", value: {tariff_band: A}", older, "  - expect: []")
+    assert played(tmp_path, *steps) == []
+    assert played(tmp_path, *given, HOUSEHOLD, older, newer, "  - expect:", TARIFF % "", TARIFF % "") == []
+
+
+NOBODYS = "  - publish: {who: anna, event: citizen-desk.report-filed.v1, value: {operator: LIME}}"
+LETTER = "  - dead_letters: [{rule: lutece.street-report, reason: %s}]"
+
+
+def test_what_the_agents_refuse_is_expected_too(tmp_path):
+    assert played(tmp_path, NOBODYS, LETTER % "no-recipient", "  - dead_letters: []") == []
+    for steps, line in (((LETTER % "late",), "5"), (("  - dead_letters: []",), "5"), ((MOVED, LETTER % "late"), "6")):
+        assert played(tmp_path, NOBODYS, *steps) == [
+            (line, "the dead letters were: no-recipient of lutece.street-report")
+        ]
+    assert played(tmp_path, LETTER % "late") == [("4", "the dead letters were: none")]
+
+
 def test_time_passes(tmp_path):
     """A consent ends."""
     given = ("  - give: {who: anna, agreement: move-schools}", MOVED, "  - expect:", TAX, CLEANLINESS)
@@ -152,6 +178,8 @@ def test_guardians_are_people_of_the_scenario_and_of_those_who_have_some(tmp_pat
         "  - give: {who: nobody, agreement: move-schools}",
         "  - expect: [{who: anna, flow: move.tax, verdict: perhaps}]",
         "  - clock: 2026-01-01T00:00:00",
+        "  - publish: {who: anna, event: civil-registry.address-changed.v1, at: 2026-01-01T00:00:00}",
+        "  - dead_letters: [{reason: perhaps}]",
         "  - whatever: 1",
     ],
 )
