@@ -56,7 +56,8 @@ test: static  ## the tests, on a real broker; the stores and the ledger on Postg
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/faults tests/browser
 
 exhaustive: test  ## those, every test of the consent service on PostgreSQL, and every page in all ways that it is seen
-	@$(BIN)/pytest -q -n 3 -m postgresql tests/unit tests/contract
+	@PASSERELLE_EXHAUSTIVE=1 $(BIN)/pytest -q -n 3 -m postgresql tests/unit tests/contract
+	@PASSERELLE_EXHAUSTIVE=1 $(BIN)/pytest -q tests/unit/records/test_openapi.py -m "not postgresql"
 	@PASSERELLE_AXE=all $(BIN)/pytest -q tests/browser
 
 format: setup  ## put the code in its form

@@ -39,11 +39,12 @@ def everything(integrator):
 
 
 @pytest.fixture
-def held(tmp_path):
-    """Some 600 entries about two people, in checkpoints that do not end with tiles, and one who was erased."""
+def held(request, tmp_path):
+    """Entries about two people, in checkpoints that do not end with tiles, and one who was erased: some 600, or as
+    the test says."""
     held = LedgerTown(tmp_path)
     integrator = held.started()
-    for count in (200, 100, 290):
+    for count in getattr(request, "param", (200, 100, 290)):
         held.decide(count=count, subject=ANN)
         held.decide(subject=BOB, count=3)
         everything(integrator)
@@ -151,6 +152,7 @@ def flip(db, table, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("held", [(130, 50, 90)], indirect=True, ids=["full tile and partial ones"])
 def test_any_flipped_byte_of_any_row_is_found(held):
     seed = seed_of()
     rng, trials = random.Random(seed), 0
