@@ -4,16 +4,18 @@
 * what a *webhook* did not hand on is handed on now, when the citizen's standing still allows it;
 * what no *table* could hold is put there now, under the same condition;
 * what the *gate* could not take is proposed once more, and decided by today's standing;
-* what an *agent* could not take is heard again by its routes, and their proposals are decided by today's standing. What
-  a join hears goes in order through its log, so a single record of one is not run again.
+* what an *agent* could not take is heard again by its routes, or folded again by the join or aggregate whose log it is
+  in, and their proposals are decided by today's standing. What never came into that log goes in order through it: a
+  single record of an outbox is not heard again by a join.
 
 Each is made ready first, which changes nothing: what cannot be done is said before the ledger is told of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from passerelle_consent.wire import DeadLetter
 from passerelle_schemas.faults import Fault
@@ -21,6 +23,10 @@ from passerelle_schemas.faults import Fault
 if TYPE_CHECKING:
     import httpx
 
+    from passerelle.agents.declared import Declarations
+    from passerelle.agents.logged import Logged
+    from passerelle.agents.proposing import Out
+    from passerelle.agents.reading import Record
     from passerelle.city.manifest import Manifest
     from passerelle.config import KafkaAccess, Settings
     from passerelle.dead_letters import Waiting
@@ -109,24 +115,74 @@ def _proposed(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
 
 
 def _heard(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
-    from passerelle.agents.route import Route
-    from passerelle.agents.rules import applied
+    from passerelle.agents.logged import Logged
+    from passerelle.agents.reading import Refusal
     from passerelle.city.modules import imported
-    from passerelle.gate.again import again
-    from passerelle.letters import propose_all, record_of
-    from passerelle_schemas.topics import EXCHANGE
 
     letter = waiting.letter
     (app,) = [agents for agents in desk.manifest.agents if agents.principal == waiting.owner]
-    city = imported(app.module, desk.manifest.path).city
+    if letter.reason == Refusal.TOO_SLOW and desk.teller not in (None, desk.bearing):
+        hint = f"passerelle deadletters replay {waiting.reference} --owner {waiting.owner}"
+        raise Fault("its rule did not come back: no page waits for it", where=waiting.reference, hint=hint)
+    city: Declarations = imported(app.module, desk.manifest.path).city
+    rule = city.rules.get(letter.rule or "")
+    if isinstance(rule, Logged) and rule.log == letter.topic:
+        return _folded(waiting, desk, rule)
+    return _routed(waiting, desk, city)
+
+
+def _folded(waiting: "Waiting", desk: Desk, rule: "Logged") -> Callable[[], Outcome]:
+    """What the record proposes of the state as it was then, by the rule of today."""
+    from aiokafka.errors import KafkaError
+
+    from passerelle.agents.once_more import once_more
+    from passerelle.letters import record_of
+
+    letter = waiting.letter
+    record = record_of(desk.access, letter)
+    try:
+        records = asyncio.run(_of_subject(desk, rule.log, record))
+    except (KafkaError, TimeoutError) as exc:
+        raise Fault(f"cannot be read ({type(exc).__name__})", where=rule.log, hint="is the broker up?") from None
+    outs = _within_bounds(lambda: once_more(waiting.owner, rule, records, letter.offset))
+    if outs is None:
+        return lambda: Outcome(said="a later event of the same citizen has said it since: nothing is proposed")
+    return _proposing(waiting, desk, outs)
+
+
+async def _of_subject(desk: Desk, log: str, record: "Record") -> "list[Record]":
+    """All of the record's subject that its partition holds. Raises `KafkaError`."""
+    from passerelle.agents.history import ends_of, read
+
+    ends = await ends_of(desk.access, log, desk.manifest.partitions)
+    pages = read(desk.access, log, record.partition, 0, ends[record.partition])
+    return [one async for page, _ in pages for one in page if one.key == record.key]
+
+
+def _routed(waiting: "Waiting", desk: Desk, city: "Declarations") -> Callable[[], Outcome]:
+    from passerelle.agents.route import Route
+    from passerelle.agents.rules import applied
+    from passerelle.letters import record_of
+
+    letter = waiting.letter
     rules = [r for r in city.by_topic().get(letter.topic, ()) if letter.rule in (None, r.name)]
     routes = [r for r in rules if isinstance(r, Route)]
     if not rules or len(routes) < len(rules):
-        what = "a join hears it, or no rule does any more: a single record is not run again"
+        what = "a join or an aggregate hears it, or no rule does any more: a single record is not run again"
         raise Fault(what, where=waiting.reference, hint="publish the event once more, or discard this letter")
     record = record_of(desk.access, letter)
     outcomes = city.reader(letter.topic, desk.manifest.keyring(desk.here.home)).read([record])
-    outs = [o for n, r in enumerate(routes) for o in applied(app.principal, r, outcomes, reports=n == 0)]
+    outs = _within_bounds(
+        lambda: [o for n, r in enumerate(routes) for o in applied(waiting.owner, r, outcomes, reports=n == 0)]
+    )
+    return _proposing(waiting, desk, outs)
+
+
+def _proposing(waiting: "Waiting", desk: Desk, outs: "Sequence[Out]") -> Callable[[], Outcome]:
+    from passerelle.gate.again import again
+    from passerelle.letters import propose_all
+    from passerelle_schemas.topics import EXCHANGE
+
     came_back = [DeadLetter.decode(out.value) for out in outs if out.topic != EXCHANGE]
     proposals = [(o.key or b"", o.value, again(o.headers, waiting.run)) for o in outs if o.topic == EXCHANGE]
 
@@ -137,6 +193,23 @@ def _heard(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:
         return Outcome(said=f"{len(proposals)} proposals: the gate decides by today's standing")
 
     return act
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _within_bounds(work: Callable[[], _Answer]) -> _Answer:
+    """What an author's functions answer, in the time that a worker gives them. Raises `Fault`."""
+    from passerelle.agents.watching import SLOW_S
+
+    answers: list[_Answer] = []
+    # A daemon: what does not come back ends with the command.
+    running = threading.Thread(target=lambda: answers.append(work()), name="once more", daemon=True)
+    running.start()
+    running.join(SLOW_S)
+    if not answers:
+        raise Fault(f"the rule does not come back from it within {SLOW_S:.0f} s", hint="mend it: it waits, or loops")
+    return answers[0]
 
 
 def _handed_on(waiting: "Waiting", desk: Desk) -> Callable[[], Outcome]:

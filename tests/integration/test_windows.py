@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 from faults.founded import MANIFEST
 from integration.agents_world import Worker
 from integration.windowed_world import BIRTHS, LOOPS, REPORTS, Windows
+from passerelle import settling
+from passerelle.agents import watching
 from passerelle.city.apply import City
 from passerelle.city.manifest import Manifest
+from passerelle_schemas.faults import Fault
 
 pytestmark = pytest.mark.broker
 AGENTS = Path(__file__).with_name("windowed_agents.py")
@@ -58,7 +62,15 @@ async def test_kill_9_under_load_loses_nothing_and_doubles_nothing_of_windows(to
     assert min(found["groups"], found["folds"], *found["late"]) > 50, found
 
 
-async def test_a_rule_that_goes_wrong_costs_one_record_and_the_rest_goes_on(town, worker):
+def replayed(town, rule, reason, nth):
+    """Try one again as an operator does; the ledger is not told."""
+    owner = "agents.windows"
+    desk = settling.desk(town.settings, town.manifest, owner)
+    found = [w for w in settling.letters_of(desk, owner) if (w.letter.rule, w.letter.reason) == (rule, reason)]
+    return desk.ready(found[nth])
+
+
+async def test_a_rule_that_goes_wrong_costs_one_record_and_the_rest_goes_on(town, worker, monkeypatch):
     """It raises, answers nonsense, reads what it did not declare, ends, holds too much, does not come back."""
     world = Windows(town, seed=6)
     lives = len(worker.ends) + 1
@@ -102,3 +114,23 @@ async def test_a_rule_that_goes_wrong_costs_one_record_and_the_rest_goes_on(town
         (rule, "agents.windows", 75) for rule in (troubled, of_day)
     }
     assert "did not come back" in ends[0]["why"]
+
+    monkeypatch.setattr(watching, "SLOW_S", 0.2)
+    with pytest.raises(Fault, match="does not come back from it"):
+        await asyncio.to_thread(replayed, town, of_day, "too-slow", 0)
+    monkeypatch.setattr(sys.modules["windowed_agents"], "LOOPS", "mended")
+    monkeypatch.setattr(watching, "SLOW_S", 20)
+    tried = [(0, "too-slow"), (-1, "too-slow"), (0, "rule-error"), (0, "state-too-large")]
+    said = [(await asyncio.to_thread(replayed, town, of_day, reason, n))().said for n, reason in tried]
+    assert [one.partition(":")[0] for one in said] == [
+        "a later event of the same citizen has said it since",
+        "1 proposals",
+        *["not taken again"] * 2,
+    ]
+    (((rule, *where), value),) = (one for one in (await world.proposed(at)).items() if "~dl-" in one[0][0])
+    assert (rule.partition("~")[0], tuple(where), value["entry_year"], value["postcode"]) == (
+        of_day,
+        births[4],
+        5,
+        "75003",
+    )

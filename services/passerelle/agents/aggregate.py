@@ -49,6 +49,10 @@ class Aggregate(Logged):
         state.put(subject, kept)
         return Folded(new, kept)
 
+    def supersedes(self, before: Entry, later: Entry) -> bool:
+        """See `Logged`: of one window, the last is what it came to."""
+        return self._window(before) == self._window(later)
+
     def _window(self, entry: Entry) -> int:
         return entry.happened_ms // self._window_ms
 

@@ -116,7 +116,8 @@ class Declarations:
         Without ``window``: whenever one of them changes and all are known. With it: once for each group of one event of
         every outbox whose times lie within it. The function sees what the join ``reads`` of each, in order, and answers
         like a route's with one flow. An event older than its subject's newest by more than window and ``grace`` is a
-        dead letter, `late`. ``hold`` bounds how long an event is kept, whatever its window.
+        dead letter, `late`: ``grace`` covers how much later one department's events come than another's. ``hold``
+        bounds how long an event is kept, whatever its window.
         """
         declared = tuple(reads)
 

@@ -115,6 +115,10 @@ class Logged(ABC):
     def _found(self, folded: Folded) -> Iterable[Sequence[Entry]]:
         """The groups of entries that the trigger completes, in an order that depends on nothing but the entries."""
 
+    def supersedes(self, _before: Entry, _later: Entry) -> bool:
+        """Whether what a later event of the subject proposes stands in place of what one before it proposed."""
+        return True
+
     def pass_over(self, state: Held, record: Record) -> None:
         """Fold a record that the author's functions did not come back from: it counts, and what it said does not.
 

@@ -51,6 +51,10 @@ class WindowedJoin(Logged):
         state.put(subject, kept)
         return Folded(new, kept)
 
+    def supersedes(self, _before: Entry, _later: Entry) -> bool:
+        """See `Logged`: each group is said once, and stands by itself."""
+        return False
+
     def _near(self, new: Entry, held: Iterable[Entry]) -> Mapping[int, Sequence[Entry]]:
         """Side → what may be grouped with an entry; of its own side nothing but itself."""
         near: dict[int, list[Entry]] = {side: [] for side in range(len(self.shapes))}

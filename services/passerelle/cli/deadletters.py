@@ -37,7 +37,9 @@ def list_(*, owner: Owner, as_json: AsJson = False) -> None:
         table = Table("owner", "reference", "way", "reason", "count", "replays", "first seen", "last seen", box=None)
         for one in found:
             seen = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (one.first, one.last))
-            said = (one.owner, one.reference, one.letter.component, one.letter.reason)
+            letter = one.letter
+            way = letter.rule if letter.rule and letter.component.startswith("agents.") else letter.component
+            said = (one.owner, one.reference, way, _why(letter.reason, letter.error))
             table.add_row(*said, str(one.count), str(one.replays), *seen)
         Console(soft_wrap=True, highlight=False, markup=False).print(table)
     raise typer.Exit(1 if found else 0)
@@ -111,6 +113,10 @@ def _waiting(owner: str) -> "list[Waiting]":
     from passerelle.settling import letters_of
 
     return letters_of(_desk(owner), owner)
+
+
+def _why(reason: str, error: str | None) -> str:
+    return f"{reason} ({error})" if error else reason
 
 
 def _plain(one: "Waiting") -> dict[str, Any]:
