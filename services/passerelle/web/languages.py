@@ -3,9 +3,10 @@
 A page has one address in each language: `/registre` in French, `/en/registre` in English.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from babel.messages.pofile import read_po
@@ -31,6 +32,17 @@ class Language(StrEnum):
         return Language.EN if self is Language.FR else Language.FR
 
 
+_HELD_TOGETHER = re.compile(r"(?<=\S) (?=[:;?!»])|(?<=«) ")
+_TEXTS_MAX = 4096
+"""More than the sentences of the pages and of the agreements together."""
+
+
+@lru_cache(_TEXTS_MAX)
+def typeset(text: str, language: Language) -> str:
+    """French with the spaces of its punctuation unbroken: no line begins with a colon or a question mark."""
+    return _HELD_TOGETHER.sub("\u00a0", text) if language is Language.FR else text
+
+
 class Words:
     """The words of one language, as gettext functions."""
 
@@ -41,13 +53,13 @@ class Words:
 
     def gettext(self, message: str) -> str:
         """Return the message in this language; in French where it has no translation, which a test forbids."""
-        return self._messages.get(message, (message,))[0]
+        return typeset(self._messages.get(message, (message,))[0], self._language)
 
     def ngettext(self, one: str, many: str, n: int) -> str:
         """Return the form for ``n``. In French nought is singular, in English it is not."""
         singular = n in (0, 1) if self._language is Language.FR else n == 1
         forms = self._messages.get(one, (one, many))
-        return forms[0] if singular else forms[-1]
+        return typeset(forms[0] if singular else forms[-1], self._language)
 
 
 @cache

@@ -31,6 +31,7 @@ def environment(language: Language) -> Environment:
     spoken = words(language)
     env.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(FILTERS)
+    env.globals["colon"] = "\u00a0: " if language is Language.FR else ": "
     env.globals["form_key"] = lambda: secrets.token_urlsafe(16)
     return env
 

@@ -19,7 +19,7 @@ from starlette.datastructures import FormData
 
 from passerelle.issuer import Bearing
 from passerelle.web.formats import Formats
-from passerelle.web.languages import Language, words
+from passerelle.web.languages import Language, typeset, words
 from passerelle.web.sessions import Audience, Person, Session, form_token, is_form_token
 from passerelle.web.site import Site
 
@@ -106,7 +106,7 @@ class Visit:
 
     def text(self, text: Mapping[str, str]) -> str:
         """Of a text in both languages, as the service gives it, the page's own."""
-        return text[self.language.value]
+        return typeset(text[self.language.value], self.language)
 
     def department(self, name: str) -> str:
         """A department as people call it."""

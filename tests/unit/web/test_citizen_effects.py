@@ -122,7 +122,7 @@ async def test_another_tab_that_is_behind_is_told_what_was_said_meanwhile(town, 
         answer = await visitor.post(f"/mes-partages/accord/{BINS}", data=fields(old, "object"))
     assert answer.status_code == 409
     told = answer.text.partition('role="alert"')[2].partition("</div>")[0]
-    assert re.search(r"\d\d:\d\d:\d\d,\d{3}</span>\s+Tarif de cantine : vous avez dit oui", told)
+    assert re.search(r"\d\d:\d\d:\d\d,\d{3}</span>\s+Tarif de cantine\s: vous avez dit oui", told)
 
 
 async def test_going_back_and_sending_again_shows_how_it_is_now(town, claire):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from passerelle.web.consultations.view import DAY_MS, Proposed, days_left, parted, sides
+from passerelle.web.languages import Language, typeset
 from passerelle.web.visit import FORM_TOKEN
 from unit.web.consulting import ID, OFFICER, PATH, QUESTION, TAX, a_consultation, argue, close
 from unit.web.town import form_token, people
@@ -72,8 +73,8 @@ async def test_anybody_reads_a_draft_in_plain_words(consulted, prefix):
     async with consulted.visitor() as visitor:
         listed = (await visitor.get(f"{prefix}/consultations")).text
         shown = (await visitor.get(prefix + PAGE)).text
-    assert QUESTION[language] in listed
-    assert QUESTION[language] in shown
+    assert typeset(QUESTION[language], Language(language)) in listed
+    assert typeset(QUESTION[language], Language(language)) in shown
     changed = shown.partition('id="change"')[2].partition("</section>")[0]
     assert re.search(r"12\s(mois|months)", changed)
     assert re.search(r"24\s(mois|months)", changed)
