@@ -15,8 +15,8 @@ from passerelle_consent.ledger.log.entries import Entry
 from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.query.select import EVERYTHING, Selection
 
-READ_AT_ONCE = 500
-"""Entries of one query: a whole history is read in a few, and a page of it in one."""
+READ_FIRST, READ_AT_ONCE = 32, 500
+"""Entries of the first query, and of the later ones at most: a page is read in one, a whole history in a few."""
 
 NEWEST = 2**63 - 1
 
@@ -51,15 +51,15 @@ def opened(
     db: Reader, key: SubjectKey, *, start: int, end: int = NEWEST, wanted: Selection = EVERYTHING
 ) -> Iterator[Opened]:
     """Yield the entries wanted in ``[start, end)``, newest first; only those are opened. Raises `Invalid`."""
-    more = True
+    more, count = True, READ_FIRST
     while more:
-        rows = db.listed(key.handle, start=start, end=end, count=READ_AT_ONCE)
+        rows = db.listed(key.handle, start=start, end=end, count=count)
         for index, body, sealed in rows:
             # A long history is gone through in some 20 ms: what is not wanted is told from its bytes, and not parsed.
             if wanted.may_match(body) and wanted.matches(entry := Entry.parse(body)):
                 yield Opened(index=index, entry=entry, private=_private(key, entry, sealed))
             end = index
-        more = len(rows) == READ_AT_ONCE
+        more, count = len(rows) == count, min(4 * count, READ_AT_ONCE)
 
 
 def _private(key: SubjectKey, entry: Entry, sealed: bytes) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -36,6 +36,8 @@ _PLACES = (
     .limit(sa.bindparam("count"))
 )
 _PREFIX_BYTES = 8
+_NUMBER_BYTES = 4
+_NO_SHAPE = 2**32 - 1
 _FOREVER = 2**63 - 1
 
 
@@ -101,12 +103,19 @@ class Reader:
 
     def counts(self, wanted: Selection, by: By, every: Every) -> list[Count]:
         """Count entries, by time and value. ``wanted``'s times are those at which an ``every`` begins."""
-        shapes = {k.id: k.shape for k in self._known() if wanted.fits(k.shape)}
+        known = {k.id: k.shape for k in self._known()}
+        shapes = {number: shape for number, shape in known.items() if wanted.fits(shape)}
+        if not shapes:
+            return []
         t = sql.tallies.c
         where = (t.every == every.value) & (t.start_ms >= (wanted.since_ms or 0))
         if wanted.until_ms is not None:
             where &= t.start_ms < wanted.until_ms
-        rows = self._db.execute(sa.select(t.start_ms, t.shape, t.count).where(where))
+        like = _alike(shapes, by, upto=max(known))
+        # Added up by the database: of a year of days, a row for each of eighty shapes would take ten times as long.
+        told = sa.func.substr(like, 1 + _NUMBER_BYTES * t.shape, _NUMBER_BYTES, type_=sa.LargeBinary).label("told")
+        asked = sa.select(t.start_ms, told, sa.func.sum(t.count)).where(where).group_by(t.start_ms, sa.text("told"))
+        rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in self._db.execute(asked))
         return list(counted(((s, shape, n) for s, shape, n in rows if shape in shapes), shapes, by))
 
     def last_ms(self) -> int | None:
@@ -198,6 +207,17 @@ def shape_of(values: Iterable[Any]) -> Shape:
 def prefix_of(ident: bytes) -> int:
     """Return what of an id is indexed."""
     return int.from_bytes(ident[:_PREFIX_BYTES], signed=True)
+
+
+def _alike(shapes: Mapping[int, Shape], by: By, *, upto: int) -> bytes:
+    """Return, at the place of each shape's number, that of one which counts for the same values.
+
+    At that of a shape which is not among these stands none. A database finds its place in such a string at once, and
+    goes through the branches of a CASE one after the other.
+    """
+    first: dict[tuple[str | None, ...], int] = {}
+    like = {number: first.setdefault(by.values(shape), number) for number, shape in shapes.items()}
+    return b"".join(like.get(n, _NO_SHAPE).to_bytes(_NUMBER_BYTES) for n in range(upto + 1))
 
 
 def _in_time(wanted: Selection) -> sa.ColumnElement[bool]:
