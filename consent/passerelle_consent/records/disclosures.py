@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -35,16 +34,34 @@ class Disclosure:
     fields: tuple[Field, ...]
 
 
-def policies_of(conn: sa.Connection, decided: Sequence[Decided]) -> dict[bytes, PolicyBundle]:
-    """Return the policies that made these decisions, by digest."""
-    digests = {d.policy for d in decided if d.policy is not None}
-    found = {digest: conn.scalar(sql.POLICY, {"digest": digest}) for digest in digests}
-    return {digest: _unpacked(packed) for digest, packed in found.items() if packed is not None}
+class KeptPolicies:
+    """Policies as they were read last, by digest: what a digest names does not change. Used from several threads."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, PolicyBundle] = {}
+
+    def of(self, decided: Sequence[Decided]) -> dict[bytes, PolicyBundle] | None:
+        """Return the policies that made these decisions; None where one has to be read."""
+        held = {digest: self._held.get(digest) for digest in _digests(decided)}
+        found = {digest: bundle for digest, bundle in held.items() if bundle is not None}
+        return found if len(found) == len(held) else None
+
+    def read(self, conn: sa.Connection, decided: Sequence[Decided]) -> dict[bytes, PolicyBundle]:
+        """Return them by digest, those that are not held from the store; one that is not there is left out."""
+        found = {digest: self._held.get(digest) or self._read(conn, digest) for digest in _digests(decided)}
+        return {digest: bundle for digest, bundle in found.items() if bundle is not None}
+
+    def _read(self, conn: sa.Connection, digest: bytes) -> PolicyBundle | None:
+        packed = conn.scalar(sql.POLICY, {"digest": digest})
+        if packed is None:
+            return None
+        bundle = PolicyBundle.unpack(packed)
+        self._held = dict(list({**self._held, digest: bundle}.items())[-POLICIES_KEPT:])
+        return bundle
 
 
-@lru_cache(maxsize=POLICIES_KEPT)
-def _unpacked(packed: bytes) -> PolicyBundle:
-    return PolicyBundle.unpack(packed)
+def _digests(decided: Sequence[Decided]) -> set[bytes]:
+    return {d.policy for d in decided if d.policy is not None}
 
 
 def explain(decided: Decided, policies: Mapping[bytes, PolicyBundle]) -> Disclosure:

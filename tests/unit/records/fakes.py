@@ -20,6 +20,7 @@ from passerelle_consent.policy.bundle import PolicyBundle
 from passerelle_consent.receipts.keys import KeySet
 from passerelle_consent.receipts.parties import Authority, Controller, Party
 from passerelle_consent.receipts.seal import Seal
+from passerelle_consent.records.disclosures import KeptPolicies
 from passerelle_consent.records.http.app import ROUTERS, make_app
 from passerelle_consent.records.http.keys import FixedKeys
 from passerelle_consent.records.http.public_counts import KeptCounts
@@ -267,7 +268,7 @@ def _app(records, tokens, rates):
         return make_app(records, tokens, rates)
     app = AT_REST.pop()
     app.state.records, app.state.authenticate, app.state.rates = records, tokens, rates
-    app.state.public_counts = KeptCounts()
+    app.state.public_counts, app.state.kept_policies = KeptCounts(), KeptPolicies()
     return app
 
 

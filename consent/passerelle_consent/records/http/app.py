@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from passerelle_consent.records.disclosures import KeptPolicies
 from passerelle_consent.records.http import (
     attention,
     consultations,
@@ -38,28 +39,29 @@ from passerelle_consent.records.ports import Authenticator
 from passerelle_consent.records.service import Records
 
 ROUTERS = (
+    # They are gone through in this order for every request: what pages ask for most stands first.
+    standings.router,
+    disclosures.router,
+    guardians.router,
+    notices.router,
+    history.router,
+    sayings.router,
+    overrides.router,
+    consultations.router,
+    voices.router,
+    register.router,
+    public_counts.router,
     health.router,
     openapi.router,
     links.router,
     deliveries.router,
-    sayings.router,
     objections.router,
     restrictions.router,
-    guardians.router,
-    overrides.router,
-    notices.router,
     receipts.router,
     export.router,
-    register.router,
-    public_counts.router,
     attention.router,
     letters.router,
-    consultations.router,
-    voices.router,
     erasures.router,
-    standings.router,
-    history.router,
-    disclosures.router,
     entries.router,
     ledger.router,
     files.router,
@@ -88,5 +90,6 @@ def make_app(records: Records, authenticate: Authenticator, rates: Rates) -> Fas
     )
     app.state.records = records
     app.state.public_counts = public_counts.KeptCounts()
+    app.state.kept_policies = KeptPolicies()
     guard(app, ROUTERS, authenticate, rates)
     return app

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.decide import Verdict
 from passerelle_consent.records import problems
-from passerelle_consent.records.disclosures import Disclosure, explain, policies_of
+from passerelle_consent.records.disclosures import Disclosure, KeptPolicies, explain
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import AgreementId, DepartmentId, Hex16, rfc3339
@@ -169,7 +169,10 @@ async def disclosures(
     ref = await admitted(request, What.DISCLOSURES, mandate)
     decided = await records.from_ledger(lambda held: held.decisions(ref, wanted, before=before, limit=page.rows))
     shown: list[Decided] = list(page.cut(decided, lambda d: (d.index,)))
-    policies = await records.read(partial(policies_of, decided=shown))
+    kept: KeptPolicies = request.app.state.kept_policies
+    policies = kept.of(shown)
+    if policies is None:
+        policies = await records.read(partial(kept.read, decided=shown))
     return DisclosuresOut(disclosures=[DisclosureOut.of(explain(d, policies), pseudonym) for d in shown])
 
 
