@@ -66,6 +66,7 @@ async def _serve(here: "Settings", listening: socket.socket, public_url: str | N
     from passerelle.cli.serving import server
     from passerelle.web.app import make_app
     from passerelle.web.audit.alarms import MonitorFiles
+    from passerelle.web.rendering import compile_all
     from passerelle.web.service import TIMEOUT_S
 
     manifest = Manifest.load(here.manifest_path)
@@ -80,6 +81,7 @@ async def _serve(here: "Settings", listening: socket.socket, public_url: str | N
             site.extras.update(extras)
             site.extras[MonitorFiles] = MonitorFiles(state=here.home.monitor_state, alarms=here.home.monitor_alarms)
             application = make_app(site)
+            compile_all()
             gc.freeze()
             await serve_until_told(server(application), listening, COMPONENT)
 

@@ -28,6 +28,7 @@ from passerelle.web.office import routes as office
 from passerelle.web.register import routes as register
 from passerelle.web.rendering import page
 from passerelle.web.service import Refused, ServiceAway
+from passerelle.web.shared import SharedPages
 from passerelle.web.signing_in import routes as signing_in
 from passerelle.web.site import Site
 from passerelle.web.visit import NeedsSignIn, NotForYou, StaleForm, visiting
@@ -57,16 +58,19 @@ ROUTERS = (
     moderation.router,
 )
 COMPRESSED_BYTES_MIN = 800
+COMPRESSION = 4
+"""Of nine: a page is a twentieth longer than with the last, in a third of the time."""
 
 
 def make_app(site: Site) -> FastAPI:
     """Return the application."""
     app = FastAPI(title="Passerelle", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site
+    app.state.shared_pages = SharedPages()
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(LanguagePaths)
-    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES_MIN)
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES_MIN, compresslevel=COMPRESSION)
     origins = sorted({provider.origin for provider in site.providers.values()})
     app.add_middleware(Edge, policy=content_security_policy(origins), https=site.https)
     app.add_exception_handler(NeedsSignIn, signing_in.sign_in_first)

@@ -8,7 +8,7 @@ files from the consent service's public address (`Site.log_url`).
 import asyncio
 import json
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -20,6 +20,7 @@ from passerelle.web.register.sankey import PHONE, WIDE, Canvas, Drawing, Link, s
 from passerelle.web.register.verifying import CHECKPOINT_FILE, INSTALL, KEY_FILE, Commands
 from passerelle.web.register.versions import changes
 from passerelle.web.rendering import page
+from passerelle.web.shared import SharedPages
 from passerelle.web.visit import Anybody, Visit
 
 DRAWINGS_KEPT = 32
@@ -34,6 +35,10 @@ Version = Annotated[int, Path(ge=1, le=999_999)]
 @router.get("")
 async def register(visit: Anybody) -> Response:
     """Everything that is agreed, how much was sent, and how to check it."""
+    return await _shared(visit).page(visit, partial(_register, visit))
+
+
+async def _register(visit: Visit) -> Response:
     wanted = Wanted.of(visit.request.query_params, visit.site.departments)
     consent = visit.site.consent
     all_, found, flows, counts, checkpoint, consultations = await asyncio.gather(
@@ -110,6 +115,10 @@ async def newest(visit: Anybody, agreement: AgreementId) -> Response:
 @router.get("/{agreement}/{version}")
 async def version_(visit: Anybody, agreement: AgreementId, version: Version) -> Response:
     """One version: what it allows, and what it changed."""
+    return await _shared(visit).page(visit, partial(_version, visit, agreement, version))
+
+
+async def _version(visit: Visit, agreement: str, version: int) -> Response:
     shown, flows, counts = await asyncio.gather(
         visit.site.consent.public(f"/v1/agreements/{agreement}/versions/{version}"),
         reading.flows(visit.site.consent),
@@ -147,6 +156,11 @@ async def version_as_linked_data(visit: Anybody, agreement: AgreementId, version
     path = f"/v1/agreements/{agreement}/versions/{version}"
     shown = await reading.linked(visit.site.consent, path, visit.language.value)
     return _file(shown.body, reading.LINKED, f"{agreement}.v{version}.jsonld")
+
+
+def _shared(visit: Visit) -> SharedPages:
+    shared: SharedPages = visit.request.app.state.shared_pages
+    return shared
 
 
 def _counted(visit: Visit, flows: list[Any], agreements: list[Any], counts: Any) -> dict[str, Any]:
