@@ -84,15 +84,21 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def serving(bin_folder: Path, *, durable: bool = False) -> Iterator[Server]:
-    """Run a server while the block lasts. It refuses to run as root: then an unprivileged user runs it."""
+def serving(bin_folder: Path, *, durable: bool = False, kept: Path | None = None) -> Iterator[Server]:
+    """Run a server while the block lasts. It refuses to run as root: then an unprivileged user runs it.
+
+    ``kept``: a folder whose databases are there again the next time; that user must be able to get to it.
+    """
     user = _unprivileged() if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-")) if kept is None else kept
+    folder.mkdir(parents=True, exist_ok=True)
     if user is not None:
         shutil.chown(folder, user)
     try:
-        initdb = [bin_folder / "initdb", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*initdb, "--locale=C"], check=True, capture_output=True, user=user, cwd=folder)
+        if not (folder / "data" / "PG_VERSION").exists():
+            initdb = [bin_folder / "initdb", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8"]
+            options = ["--no-sync", "--locale=C"]
+            subprocess.run([*initdb, *options], check=True, capture_output=True, user=user, cwd=folder)
         settings = ("listen_addresses=", f"unix_socket_directories={folder}", *(() if durable else FAST))
         options = [word for setting in settings for word in ("-c", setting)]
         with (folder / "log").open("wb") as log:
@@ -111,7 +117,8 @@ def serving(bin_folder: Path, *, durable: bool = False) -> Iterator[Server]:
             process.send_signal(signal.SIGINT)  # ends sessions that tests left open, then stops
             process.wait(STOP_S_MAX)
     finally:
-        shutil.rmtree(folder)
+        if kept is None:
+            shutil.rmtree(folder)
 
 
 def _unprivileged() -> str:
