@@ -1,18 +1,11 @@
 """Who signs in to look at the demonstration: citizens whose day is worth seeing, and people of the city. Pure."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lutece.citizens import Citizen, Population
-from lutece.day import DayEvent
-
-MOVED = "civil-registry.address-changed.v1"
-FAMILY = "civil-registry.household-changed.v1"
-FRAIL = "social-action.frail-registered.v1"
-BADGE = "social-action.disability-badge-issued.v1"
-REPORTED = "citizen-desk.report-filed.v1"
+from lutece.citizens import Citizen
+from lutece.stories import Stories
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,34 +42,19 @@ STAFF = (
 )
 
 
-def cast(people: Population, events: Iterable[DayEvent]) -> tuple[Part, ...]:
+def cast(stories: Stories) -> tuple[Part, ...]:
     """Return citizens with a story, each of another kind, and the city's own people."""
-    types: dict[int, set[str]] = defaultdict(set)
-    for event in events:
-        types[event.citizen.number].add(event.type)
-    children = Counter(guardian for minor in people.minors for guardian in minor.guardians)
-    return (*_citizens(people, types, children), *STAFF)
-
-
-def _citizens(people: Population, types: Mapping[int, set[str]], children: Mapping[int, int]) -> Iterator[Part]:
-    stories: tuple[tuple[str, Callable[[Citizen], bool]], ...] = (
-        (
-            "Deux enfants à la cantine : le tarif dépend de ce que deux services savent",
-            lambda c: FAMILY in types[c.number] and children[c.number] > 1,
-        ),
-        ("Vient de déménager : qui reçoit la nouvelle adresse ?", lambda c: MOVED in types[c.number]),
-        ("Inscrite au plan canicule : la cellule de crise a pu voir", lambda c: FRAIL in types[c.number]),
-        ("A signalé un trou dans la rue", lambda c: REPORTED in types[c.number]),
-        ("A reçu une carte mobilité inclusion", lambda c: BADGE in types[c.number]),
-        ("Rien n’a jamais été partagé sur cette personne", lambda c: not types[c.number]),
+    told = (
+        (stories.mother, "Mère de deux enfants, garde partagée : l’un de ses oui attend celui du père"),
+        (stories.father, "L’autre parent : une question attend sa réponse"),
+        (stories.protected, "Adulte sous tutelle : une autre personne répond, mais le non reste le sien"),
+        (stories.tutor, "Tutrice ou tuteur d’un adulte protégé : répond pour cette personne"),
+        (stories.withdrew, "A déménagé, a dit oui à l’école, puis a retiré son oui"),
+        (stories.objected, "S’est opposé à un partage : la ville a répondu"),
+        (stories.rescued, "Inscrite au plan canicule : un message dit qui a pu ouvrir sa fiche"),
+        (stories.silent, "N’a jamais rien dit, et rien n’a jamais été partagé"),
     )
-    taken: set[int] = set()
-    for story, fits in stories:
-        for citizen in people.adults:
-            if citizen.number not in taken and fits(citizen):
-                taken.add(citizen.number)
-                yield Part(id=f"citizen-{citizen.number}", story=story, claims=_claims(citizen))
-                break
+    return (*(Part(id=f"citizen-{c.number}", story=story, claims=_claims(c)) for c, story in told), *STAFF)
 
 
 def _claims(citizen: Citizen) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from lutece import reports
+from lutece import reports, stories
 from lutece.cast import cast
 from lutece.citizens import generate
 from lutece.day import events_of
@@ -76,7 +76,9 @@ def _run(files: Sequence[Path], *, once: bool) -> bool:
     events = list(events_of(people, counts=counts))
     here = settings()
     port = WEB_PORT if is_free(WEB_PORT) else free_port()
-    provider = identity_provider(here.manifest_path.parent / "identity", cast(people, events), _address(port))
+    provider = identity_provider(
+        here.manifest_path.parent / "identity", cast(stories.find(people, events)), _address(port)
+    )
     with (
         provider as clients,
         stage(here, lambda what: _step(what, started), Pages(port=port, clients=clients)) as city,

@@ -48,6 +48,11 @@ class Opinions:
     overrides: Sequence[tuple[Citizen, str]] = field(repr=False)
     """(citizen, agreement)"""
 
+    def without(self, numbers: frozenset[int]) -> "Opinions":
+        """Leave out the words of these people, and those about them."""
+        kept = [o for o in self.opinions if o.citizen.number not in numbers and numbers.isdisjoint(o.speakers)]
+        return Opinions(opinions=kept, overrides=self.overrides)
+
 
 def form(
     events: Iterable[DayEvent], reporters: Iterable[Citizen], bundle: PolicyBundle, *, seed: int, now_ms: int

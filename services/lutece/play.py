@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from lutece import opinions, reports
+from lutece import opinions, reports, stories
 from lutece.citizens import SEED, Citizen, Population
+from lutece.consulted import Consulted
 from lutece.day import DayCounts, DayEvent
 from lutece.pace import Pace, Paced
 from lutece.stage import DESK, Stage
 from lutece.voices import Choice, Desk, InboxEnds, Withdrawal, change_minds
-from passerelle.issuer import Bearing
+from passerelle.issuer import Bearing, LocalIssuer
 from passerelle.publish.csv_import import CsvImport, Tally
 from passerelle.publish.link import LinkClient
 from passerelle.publish.mapping import CellProblem, load_mapping
@@ -116,11 +118,14 @@ class _Play:
             registry = issuer.bearer(Bearing(scopes=["officer"], department=REGISTRAR))
             registrars = await open_.enter_async_context(Desk(url, lambda _: registry))
             producers = {d: await open_.enter_async_context(self._producer(d)) for d in departments}
+            consulted = await open_.enter_async_context(self._consulted(url, issuer))
             choices = await self._speak(
                 opinions.Speaker(desk=desk, pseudonyms=linked[DESK]),
                 opinions.Speaker(desk=officers, pseudonyms=linked[FRAIL_REGISTER]),
                 opinions.Speaker(desk=registrars, pseudonyms=linked[REGISTRAR]),
             )
+            adults = [linked[DESK][c.number] for c in self._people.adults]
+            await consulted.ask(adults)
             ends = open_.enter_context(InboxEnds(self._city.access("observer")))
             over = asyncio.Event()
             async with asyncio.TaskGroup() as group:
@@ -129,8 +134,17 @@ class _Play:
                 ]
                 await self._publish(producers, linked)
                 over.set()
+            await consulted.answer()
             self._day.withdrawals = [w for voice in voices for w in voice.result()]
         return self._day
+
+    def _consulted(self, url: str, issuer: LocalIssuer) -> Consulted:
+        return Consulted(
+            http=httpx.AsyncClient(base_url=url, timeout=30),
+            officer_of=lambda department: issuer.bearer(Bearing(scopes=["officer"], department=department)),
+            citizen=lambda pseudonym: issuer.bearer(citizen(pseudonym)),
+            agreements={a.id: a for a in self._city.bundle.agreements},
+        )
 
     def _producer(self, department: str) -> DepartmentProducer:
         return DepartmentProducer(self._city.access(department), department, self._city.bundle.catalogue)
@@ -151,11 +165,23 @@ class _Play:
         self, citizens: opinions.Speaker, officers: opinions.Speaker, registrars: opinions.Speaker
     ) -> list[Choice]:
         now_ms = time.time_ns() // 1_000_000
-        said = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED, now_ms=now_ms)
+        told = stories.find(self._people, self._events)
+        formed = opinions.form(self._events, self._contacts(), self._city.bundle, seed=SEED, now_ms=now_ms)
+        said = formed.without(told.own)
         total = len(said.opinions) + len(said.overrides)
         bar = self._progress.add_task("citizens give, object; officers open overrides", total=total)
         await opinions.record_guardians(said, registrars)
         await opinions.speak(said, citizens, officers, lambda: self._progress.advance(bar))
+        await stories.tell(
+            told,
+            stories.Offices(
+                desk=citizens.desk,
+                at_desk=citizens.pseudonyms,
+                registry=registrars.desk,
+                at_registry=registrars.pseudonyms,
+                notices={a.id: a.notice.version for a in self._city.bundle.agreements},
+            ),
+        )
         keyring, partitions = self._city.keyring, self._city.manifest.partitions
         return opinions.choices(said, citizens.pseudonyms, keyring, DESK, partitions)
 

@@ -128,6 +128,15 @@ class Desk:
         """Record a guardianship."""
         return await self._post(ward, "guardians", body)
 
+    async def uphold(self, pseudonym: bytes) -> None:
+        """Follow the objection of somebody, as an officer whose token ``auth_of`` gives."""
+        listed = await self._http.get("/v1/objections", params={"limit": 200}, auth=self._auth_of(pseudonym))
+        if listed.status_code != httpx.codes.OK:
+            raise VoiceFault(f"the consent service answered {listed.status_code}: {_title(listed)}")
+        for objection in listed.json()["objections"]:
+            if objection["pseudonym"] == pseudonym.hex():
+                await self._post(pseudonym, f"objections/{objection['id']}/answer", {"outcome": "upheld"})
+
     async def acknowledged(self, answer: httpx.Response) -> None:
         """Wait until a change is fenced: at once for 200, by its status address for 202."""
         end = time.monotonic() + ACKNOWLEDGE_SECONDS_MAX
