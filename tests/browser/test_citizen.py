@@ -36,7 +36,7 @@ async def test_an_objection(page):
         await page.click("button:has-text('M’opposer')")
         await page.wait_for_selector("text=Vous vous êtes opposé")
     await page.goto("/mes-partages")
-    assert await page.is_visible("text=Le partage est en pause.")
+    assert await page.is_visible("text=Le partage est arrêté.")
 
 
 async def test_nothing_is_in_anybodys_way(browser, served):

@@ -60,7 +60,7 @@ async def test_an_objection_pauses_a_public_task(town, claire):
     async with town.visitor(claire) as visitor:
         await said(visitor, BINS, "object")
         shown = (await visitor.get("/mes-partages")).text
-    assert "Vous vous êtes opposé. Le partage est en pause." in shown
+    assert "Vous vous êtes opposé. Le partage est arrêté." in shown
 
 
 async def test_the_law_leaves_no_button(town, claire):
