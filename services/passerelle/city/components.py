@@ -25,7 +25,8 @@ from passerelle_schemas.faults import Fault
 
 READY_SECONDS_MAX = 60.0  # the slowest, the agents, take 4 s; a busy machine may take ten times that
 TERM_SECONDS_MAX = 15.0  # longer than any component's last batch
-RESTARTS_MAX = 5  # a component that gives up more often is broken, not unlucky
+RESTARTS_MAX, RESTARTS_WITHIN_S = 5, 600.0
+"""A component that gives up more often within ten minutes is broken, not unlucky. Over a city's life, anybody may."""
 WATCH_SECONDS = 0.2
 READY_POLL_SECONDS = 0.05
 TOLD = "passerelle: "
@@ -55,6 +56,8 @@ class Running:
     process: "subprocess.Popen[bytes]"
     log_start: int
     started: Started
+    restarts: tuple[float, ...] = ()
+    """When it was started again (monotonic seconds), the last `RESTARTS_MAX` times."""
     ready: bool = False
 
     def is_ready(self) -> bool:
@@ -138,7 +141,12 @@ class Supervisor:
             components={name: running.started for name, running in self._running.items()},
         ).write(self.home)
 
-    def _spawn(self, component: Component, restarts: int = 0) -> Running:
+    def _spawn(self, component: Component, before: Running | None = None) -> Running:
+        """Start it, for the first time or once more."""
+        times, restarts = 0, tuple[float, ...]()
+        if before is not None:
+            times = before.started.restarts + 1
+            restarts = (*before.restarts, time.monotonic())[-RESTARTS_MAX:]
         path = self.home.logs / f"{component.name}.log"
         start = path.stat().st_size if path.exists() else 0
         with path.open("ab") as out:
@@ -151,8 +159,10 @@ class Supervisor:
                 # Ctrl-C is ours: the terminal would send it to every process at once, in no order.
                 start_new_session=True,
             )
-        started = Started(pid=child.pid, born=process.birth(child.pid) or "", restarts=restarts)
-        return Running(component=component, log=path, process=child, log_start=start, started=started)
+        started = Started(pid=child.pid, born=process.birth(child.pid) or "", restarts=times)
+        return Running(
+            component=component, log=path, process=child, log_start=start, started=started, restarts=restarts
+        )
 
     def _await_ready(self, name: str) -> None:
         end = time.monotonic() + READY_SECONDS_MAX
@@ -172,13 +182,15 @@ class Supervisor:
                     code = running.process.poll()
                     if code is not None and self._again(running, code):
                         log.warning("component started again", restarted=name, code=code)
-                        self._running[name] = self._spawn(running.component, running.started.restarts + 1)
+                        self._running[name] = self._spawn(running.component, running)
                         self._record(ready=True)
 
     @staticmethod
     def _again(running: Running, code: int) -> bool:
         """Whether this end asks for a new start: it gave up for now, or something killed it."""
-        return (code == os.EX_TEMPFAIL or code < 0) and running.started.restarts < RESTARTS_MAX
+        since = time.monotonic() - RESTARTS_WITHIN_S
+        lately = sum(again > since for again in running.restarts)
+        return (code == os.EX_TEMPFAIL or code < 0) and lately < RESTARTS_MAX
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
