@@ -68,7 +68,7 @@ async def test_a_guardian_names_a_child_for_this_session_and_goes_to_their_pages
     await page.goto("/historique/lecteurs")
     await page.click(".p-tabs a:has-text('Inès')")
     assert page.url.endswith(f"/mes-partages/pour/{kid}/lecteurs")
-    assert "Qui a regardé : Inès" in await page.inner_text("h1")
+    assert "Qui a regardé\u00a0: Inès" in await page.inner_text("h1")
 
 
 async def test_accessibility_of_a_citizens_account(browser, served):
