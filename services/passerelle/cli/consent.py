@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,9 @@ PRINCIPAL = "consent"
 
 TOKEN_MINUTES_MAX = 24 * 60
 """A token cannot be taken back."""
+
+SWITCH_S = 0.0005
+"""How long a thread keeps the interpreter from another that wants it (`sys.setswitchinterval`)."""
 
 app = typer.Typer(help="The consent service.", no_args_is_help=True)
 app.add_typer(consultations.app, name="consultations")
@@ -206,6 +210,9 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
         # Some 130,000 objects of libraries live as long as the process: the collector need not look through them again
         # and again, which stands still for some 50 ms each time.
         gc.freeze()
+        # A change on PostgreSQL is a dozen statements, each awaited in a thread that then needs the interpreter back:
+        # at Python's 5 ms a time, a busy event loop would keep it for longer than the statements take.
+        sys.setswitchinterval(SWITCH_S)
         try:
             await serve_until_told(server, listening, PRINCIPAL)
         finally:
