@@ -53,8 +53,8 @@ def murmur2(key: bytes) -> int:
     length = len(key)
     h = _SEED ^ length
     whole = length & ~3
-    for k in unpack_from(f"<{length // 4}I", key):
-        k = k * _M & _MASK  # noqa: PLW2901 - as the algorithm is written
+    for word in unpack_from(f"<{length // 4}I", key):
+        k = word * _M & _MASK
         h = h * _M & _MASK ^ (k ^ k >> 24) * _M & _MASK
     if length != whole:
         h = (h ^ int.from_bytes(key[whole:], "little")) * _M & _MASK

@@ -18,6 +18,11 @@ OPEN_FOR, SHORT = timedelta(days=30), timedelta(seconds=15)
 """The second one lasts as long as its voices take: a day of the demonstration is a minute."""
 CLOSED_SECONDS_MAX = 60
 VOTERS = 60
+SUPPORTERS: Mapping[str, Sequence[bool]] = {
+    OPEN: (True, True, False, False, False),
+    ANSWERED: (False, True, True, True),
+}
+"""Who is for it, of so many in a row, and again."""
 CALLS_AT_ONCE = 8
 
 Text = Mapping[str, str]
@@ -91,8 +96,8 @@ class Consulted:
 
         async def votes(n: int, who: bytes) -> None:
             async with free:
-                for consultation, wants in ((OPEN, n % 5 < 2), (ANSWERED, n % 4 > 0)):  # noqa: PLR2004 - two, three of
-                    said = {"voice": "support" if wants else "object"}
+                for consultation, supports in SUPPORTERS.items():
+                    said = {"voice": "support" if supports[n % len(supports)] else "object"}
                     await self._call("PUT", f"{consultation}/voice", self.citizen(who), said)
 
         async with asyncio.TaskGroup() as group:

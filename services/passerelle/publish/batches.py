@@ -23,8 +23,11 @@ class Waiting(Protocol):
     full: int
     """How many rows ``read`` returns when there are more."""
 
-    def look(self) -> tuple[int, frozenset[str]]: ...  # noqa: D102 - see there
-    def read(self, settled: int, *, after: int = 0) -> list[OutboxRow]: ...  # noqa: D102 - see there
+    def look(self) -> tuple[int, frozenset[str]]:
+        """Return the highest id that waits, and who has the table open to write."""
+
+    def read(self, settled: int, *, after: int = 0) -> list[OutboxRow]:
+        """Return the first rows behind the id ``after`` that wait, in order, none above ``settled``."""
 
 
 class Batches:
