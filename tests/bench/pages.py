@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
+import aiohttp
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
@@ -49,6 +49,8 @@ NEVER_MS = 60_000.0
 """The time of what was not answered, or with an error: it is in the tail, and counted."""
 OK = 200
 CPU_SLOWED = 4
+REST_MS = 1_000
+"""Until a browser has made its new window, which takes it both cores."""
 CHUNK = 16_384
 """Entries are made in whole chunks of so many."""
 
@@ -126,17 +128,20 @@ async def load(base: str, asked: Sequence[tuple[str, str]]) -> list[tuple[str, f
     """Ask for (path, cookie) at `RATE`; return path and milliseconds of each."""
     took: list[tuple[str, float]] = []
 
-    async def one(client: httpx.AsyncClient, path: str, cookie: str, due: float) -> None:
+    async def one(client: aiohttp.ClientSession, path: str, cookie: str, due: float) -> None:
         await asyncio.sleep(due - time.perf_counter())
         try:
-            answer = await client.get(path, headers={"Cookie": f"session={cookie}"} if cookie else {})
-            answered = answer.status_code == OK
-        except httpx.HTTPError:
+            async with client.get(path, headers={"Cookie": f"session={cookie}"} if cookie else {}) as answer:
+                await answer.read()
+                answered = answer.status == OK
+        except (aiohttp.ClientError, TimeoutError):
             answered = False
         took.append((path, (time.perf_counter() - due) * 1000 if answered else NEVER_MS))
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30)
-    async with httpx.AsyncClient(base_url=base, timeout=PATIENCE_S, limits=limits) as client:
+    # Whoever asks is on the same two cores: HTTPX takes as long for a call as a bare page does.
+    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=PATIENCE_S)
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(base, connector=connector, timeout=timeout, cookie_jar=jar) as client:
         begun = time.perf_counter() + 0.1
         await asyncio.gather(*(one(client, *each, begun + n / RATE) for n, each in enumerate(asked)))
     return took
@@ -172,6 +177,7 @@ async def seen(base: str, cookies: Mapping[str, Sequence[str]]) -> dict[str, tup
             wire.on("Network.loadingFinished", came)
             await wire.send("Network.enable")
             await wire.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWED})
+            await page.wait_for_timeout(REST_MS)
             await page.goto(path, wait_until="load")
             await page.wait_for_timeout(500)  # what a script still asks for; a stream of events never ends
             painted = await page.evaluate(

@@ -5,7 +5,6 @@ import threading
 import time
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
 from browser.conftest import a_free_port, serving
@@ -15,7 +14,7 @@ from integration.test_canary import MOVES, linked
 from passerelle.issuer import Bearing, LocalIssuer
 from passerelle.web.app import make_app
 from passerelle.web.assets import Assets
-from passerelle.web.service import ConsentService
+from passerelle.web.service import ConsentService, connections
 from passerelle.web.sessions import Audience, Person, Session, Sessions
 from passerelle.web.signing_in.kept import Kept
 from passerelle.web.site import Site
@@ -69,7 +68,7 @@ async def test_after_the_instant_on_the_page_nothing_arrives(made, browser):
     address = f"http://127.0.0.1:{port}"
     with broker_and_city(made) as ground, whole_city(ground) as city:
         person = await asyncio.to_thread(linked, city)
-        async with httpx.AsyncClient(base_url=city.portal.url, timeout=30) as consent:
+        async with connections(city.portal.url) as consent:
             site = a_site(ground, consent, address)
             bearing = Bearing(scopes=["citizen", "guardian"], department=site.desk, pseudonym=person.pseudonym)
             who = Person(audience=Audience.CITIZEN, name="Claire Morel", bearing=bearing)

@@ -1,9 +1,7 @@
 """`passerelle consent`: the consent service. Composition root: the one place that puts its real parts together."""
 
-import gc
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,9 +31,6 @@ PRINCIPAL = "consent"
 
 TOKEN_MINUTES_MAX = 24 * 60
 """A token cannot be taken back."""
-
-SWITCH_S = 0.0005
-"""How long a thread keeps the interpreter from another that wants it (`sys.setswitchinterval`)."""
 
 app = typer.Typer(help="The consent service.", no_args_is_help=True)
 app.add_typer(consultations.app, name="consultations")
@@ -192,6 +187,7 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
     """Serve until told to end; return the exit code."""
     from passerelle.cli.serving import serve as serve_until_told
     from passerelle.cli.serving import server as make_server
+    from passerelle.cli.serving import settle
     from passerelle.consent_clients import Clients
 
     broken: list[BaseException] = []
@@ -209,10 +205,7 @@ async def _serve(here: "Settings", listening: socket.socket) -> int:
         await records.start()
         # Some 130,000 objects of libraries live as long as the process: the collector need not look through them again
         # and again, which stands still for some 50 ms each time.
-        gc.freeze()
-        # A change on PostgreSQL is a dozen statements, each awaited in a thread that then needs the interpreter back:
-        # at Python's 5 ms a time, a busy event loop would keep it for longer than the statements take.
-        sys.setswitchinterval(SWITCH_S)
+        settle()
         try:
             await serve_until_told(server, listening, PRINCIPAL)
         finally:

@@ -11,6 +11,7 @@ from passerelle.cli.options import ConsentUrl
 from passerelle.config import WEB_PORT
 
 if TYPE_CHECKING:
+    import aiohttp
     import httpx
 
     from passerelle.city.manifest import Manifest
@@ -57,32 +58,27 @@ def serve(
 
 
 async def _serve(here: "Settings", listening: socket.socket, public_url: str | None, consent_url: str) -> None:
-    import gc
-
     import httpx
 
     from passerelle.city.manifest import Manifest
     from passerelle.cli.serving import serve as serve_until_told
-    from passerelle.cli.serving import server
+    from passerelle.cli.serving import server, settle
     from passerelle.web.app import make_app
     from passerelle.web.audit.alarms import MonitorFiles
     from passerelle.web.rendering import compile_all
-    from passerelle.web.service import TIMEOUT_S
+    from passerelle.web.service import connections
 
     manifest = Manifest.load(here.manifest_path)
     public_url = public_url or f"http://127.0.0.1:{listening.getsockname()[1]}"
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)
-    async with (
-        httpx.AsyncClient(base_url=consent_url, timeout=TIMEOUT_S, limits=limits) as consent,
-        httpx.AsyncClient() as providers,
-    ):
-        site = _site(here, manifest, public_url.rstrip("/"), consent, providers)
+    async with connections(consent_url) as consent, httpx.AsyncClient() as providers:
+        public_url = public_url.rstrip("/")
+        site = _site(here, manifest, public_url, consent_url=consent_url, consent=consent, providers=providers)
         with _control_room(here, manifest, consent_url) as extras:
             site.extras.update(extras)
             site.extras[MonitorFiles] = MonitorFiles(state=here.home.monitor_state, alarms=here.home.monitor_alarms)
             application = make_app(site)
             compile_all()
-            gc.freeze()
+            settle()
             await serve_until_told(server(application), listening, COMPONENT)
 
 
@@ -90,7 +86,9 @@ def _site(
     here: "Settings",
     manifest: "Manifest",
     public_url: str,
-    consent: "httpx.AsyncClient",
+    *,
+    consent_url: str,
+    consent: "aiohttp.ClientSession",
     providers: "httpx.AsyncClient",
 ) -> "Site":
     import time
@@ -125,7 +123,7 @@ def _site(
         origin=manifest.origin,
         public_url=public_url,
         # On loopback the public name is nobody's: there the commands on the pages name the service itself.
-        log_url=manifest.controller.consent if public_url.startswith("https://") else str(consent.base_url),
+        log_url=manifest.controller.consent if public_url.startswith("https://") else consent_url,
         zone=ZoneInfo(manifest.timezone),
         policy=manifest.policy_bundle(),
         consent=ConsentService(consent, LocalIssuer(here.home, manifest).mint),

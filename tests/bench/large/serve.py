@@ -6,7 +6,6 @@ ledger's files. Played are the bus and its gate (`unit.records.fakes`): pages ar
 
 import asyncio
 import contextlib
-import gc
 import json
 import sys
 import time
@@ -23,13 +22,14 @@ from bench.large.folder import VISITORS, Place, pseudonym_of
 from faults.founded import MANIFEST
 from passerelle.audited import FolderLog
 from passerelle.city.manifest import Manifest
-from passerelle.cli.serving import listen, server
+from passerelle.cli.serving import listen, server, settle
 from passerelle.cli.web import _site
 from passerelle.config import Home, Settings
 from passerelle.disclosed import LedgerEntries
 from passerelle.issuer import Bearing, LocalIssuer
 from passerelle.web.app import make_app
 from passerelle.web.rendering import compile_all
+from passerelle.web.service import connections
 from passerelle.web.sessions import Audience, Person, Session
 from passerelle_consent.records.http.keys import FixedKeys
 from passerelle_consent.records.http.tokens import Tokens, Trust
@@ -133,12 +133,9 @@ async def consent(place: Place, port: int) -> None:
 
 async def web(place: Place, port: int, consent_url: str) -> None:
     manifest = Manifest.load(MANIFEST)
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)
-    async with (
-        httpx.AsyncClient(base_url=consent_url, timeout=10, limits=limits) as asked,
-        httpx.AsyncClient() as providers,
-    ):
-        site = _site(settings(place), manifest, f"http://127.0.0.1:{port}", asked, providers)
+    async with connections(consent_url) as asked, httpx.AsyncClient() as providers:
+        address = f"http://127.0.0.1:{port}"
+        site = _site(settings(place), manifest, address, consent_url=consent_url, consent=asked, providers=providers)
         a_room(SimpleNamespace(site=site, manifest=manifest), place.folder)
         scopes = ["citizen", "guardian"]
         citizens = [
@@ -183,7 +180,7 @@ async def bare(port: int) -> None:
 
 async def until_told(app, port: int, said: object) -> None:
     """Serve until SIGTERM; say when it is ready."""
-    gc.freeze()
+    settle()
     serving = server(app)
     running = asyncio.create_task(serving.serve([listen("127.0.0.1", port)]))
     while not serving.started:  # noqa: ASYNC110 - uvicorn tells of it by this alone

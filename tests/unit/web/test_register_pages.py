@@ -258,13 +258,13 @@ async def test_the_commands_on_the_page_are_real_and_hold(told, tmp_path, monkey
 
 async def test_the_service_is_asked_a_few_things_once_for_many_readers(town, monkeypatch):
     asked = []
-    send = town.city.http.send
+    ask = town.site.consent._ask
 
-    async def counted(request, **more):
-        asked.append(request.url.path)
-        return await send(request, **more)
+    async def counted(method, path, **more):
+        asked.append(path)
+        return await ask(method, path, **more)
 
-    monkeypatch.setattr(town.city.http, "send", counted)
+    monkeypatch.setattr(town.site.consent, "_ask", counted)
     async with town.visitor() as visitor:
         for _ in range(3):
             await visitor.get("/registre")

@@ -1,5 +1,6 @@
 """The pages of Lutèce over a consent service and a ledger in this process: real policy, real stores, no broker."""
 
+import asyncio
 import re
 from contextlib import asynccontextmanager
 from functools import cache
@@ -9,10 +10,11 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from passerelle.city.manifest import Manifest
+from passerelle.cli.serving import listen, server
 from passerelle.issuer import Bearing
 from passerelle.web.app import make_app
 from passerelle.web.assets import Assets
-from passerelle.web.service import ConsentService
+from passerelle.web.service import ConsentService, connections
 from passerelle.web.sessions import Audience, Person, Session, Sessions
 from passerelle.web.signing_in.kept import Kept
 from passerelle.web.site import Site
@@ -85,6 +87,19 @@ class Town:
 
 
 @asynccontextmanager
+async def reached(app):
+    """Serve an application on loopback, as in a city; give connections to it."""
+    socket, running = listen("127.0.0.1", 0), server(app)
+    serving = asyncio.create_task(running.serve([socket]))
+    try:
+        async with connections(f"http://127.0.0.1:{socket.getsockname()[1]}") as http:
+            yield http
+    finally:
+        running.should_exit = True
+        await serving
+
+
+@asynccontextmanager
 async def town(folder, *, public_url=PUBLIC, providers=None, bundle=None):
     """Bring the town up in a folder, and down again. ``bundle``: another policy than Lutèce's."""
     manifest, own = lutece()
@@ -108,27 +123,28 @@ async def town(folder, *, public_url=PUBLIC, providers=None, bundle=None):
         return issuer.sign(issuer.claims(city.clock.now_ms, pseudonym=pseudonym, sub=who.sub, **said))
 
     clock = city.clock
-    site = Site(
-        city=manifest.controller.name,
-        departments={d.id: d.name for d in manifest.departments},
-        desk=manifest.desk,
-        dpo=manifest.controller.dpo,
-        authority=(manifest.controller.authority.name, manifest.controller.authority.url),
-        origin=manifest.origin,
-        public_url=public_url,
-        log_url="http://consent",
-        zone=ZoneInfo(manifest.timezone),
-        policy=city.bundle,
-        consent=ConsentService(city.http, mint),
-        sessions=Sessions(clock),
-        kept=Kept(clock),
-        providers=providers or {},
-        assets=Assets.load(),
-        clock=clock,
-        demonstration=True,
-    )
     try:
-        yield Town(manifest, told, site)
+        async with reached(city.app) as http:
+            site = Site(
+                city=manifest.controller.name,
+                departments={d.id: d.name for d in manifest.departments},
+                desk=manifest.desk,
+                dpo=manifest.controller.dpo,
+                authority=(manifest.controller.authority.name, manifest.controller.authority.url),
+                origin=manifest.origin,
+                public_url=public_url,
+                log_url="http://consent",
+                zone=ZoneInfo(manifest.timezone),
+                policy=city.bundle,
+                consent=ConsentService(http, mint),
+                sessions=Sessions(clock),
+                kept=Kept(clock),
+                providers=providers or {},
+                assets=Assets.load(),
+                clock=clock,
+                demonstration=True,
+            )
+            yield Town(manifest, told, site)
     finally:
         await city.down()
         city.ledger.close()
