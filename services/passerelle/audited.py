@@ -19,7 +19,7 @@ from passerelle_consent.ledger.log.tiles import Tile
 from passerelle_consent.ledger.log.trust import Policy
 from passerelle_consent.ledger.query import places as ledger_places
 from passerelle_consent.ledger.query.archive import archive
-from passerelle_consent.ledger.query.counts import By, Every
+from passerelle_consent.ledger.query.counts import By, Every, fitting
 from passerelle_consent.ledger.query.export import Export, available, entries_of
 from passerelle_consent.ledger.query.index import Index
 from passerelle_consent.records.log import (
@@ -80,20 +80,20 @@ class FolderLog:
             ]
         return [Logged(index=place, entry=json.loads(raw)) for place, raw in found], Extent(indexed=indexed, size=size)
 
-    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
+    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery | None) -> tuple[Tallies, Extent]:
         """Count entries by time and value; ``wanted``'s times are taken to whole hours, days or months.
 
-        Raises `LedgerAway`, `TooLong`.
+        ``every``: unless told, what fits (`ledger.query.counts.fitting`). Raises `LedgerAway`, `TooLong`.
         """
         with or_away(), self._index.reading() as db:
-            since, until = _span(db, wanted, Every(every))
+            told, wanted = _fitting(db, wanted) if every is None else (Every(every), wanted)
+            since, until = _span(db, wanted, told)
             selection = replace(selection_of(wanted), since_ms=since, until_ms=until)
             counts = [
-                Tally(start_ms=c.start_ms, value=c.value, count=c.count)
-                for c in db.counts(selection, By(by), Every(every))
+                Tally(start_ms=c.start_ms, value=c.value, count=c.count) for c in db.counts(selection, By(by), told)
             ]
             extent = Extent(indexed=db.reached().size, size=self._checkpoint_size())
-        return Tallies(since_ms=since, until_ms=until, counts=counts), extent
+        return Tallies(every=told.value, since_ms=since, until_ms=until, counts=counts), extent
 
     def export(self, wanted: LogFilter, *, format_: ExportFormat, start: int, end: int | None) -> Iterator[bytes]:
         """Begin an archive of the entries wanted and their proof. Only what is indexed is looked at.
@@ -170,6 +170,14 @@ class FolderLog:
     def _verifier(self) -> Verifier:
         vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")
         return Verifier.parse(vkey)
+
+
+def _fitting(db: ledger_places.Reader, wanted: LogFilter) -> tuple[Every, LogFilter]:
+    """Choose by the time that is asked for, as far as the log goes back; return it so."""
+    first_ms, last_ms = max(db.first_ms() or 0, wanted.since_ms or 0), db.last_ms() or 0
+    if wanted.until_ms is not None:
+        last_ms = min(last_ms, wanted.until_ms - 1)
+    return fitting(first_ms, last_ms), replace(wanted, since_ms=first_ms)
 
 
 def _span(db: ledger_places.Reader, wanted: LogFilter, every: Every) -> tuple[int, int]:

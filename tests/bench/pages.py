@@ -116,7 +116,10 @@ def served(place: Place) -> Iterator[Served]:
 def running(place: Place, *what: str) -> Iterator[Mapping[str, Sequence[str]]]:
     """One process, and what it said when it was ready."""
     command = [sys.executable, "-m", "bench.large.serve", what[0], str(place.folder), place.server, *what[1:]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
+    with (
+        (place.folder / f"{what[0]}.log").open("w") as log,  # as in a city, where a supervisor writes it
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=TESTS) as process,
+    ):
         assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())

@@ -71,6 +71,7 @@ class Tally:
 class Tallies:
     """Counts between two times at which an hour, a day or a month of UTC begins."""
 
+    every: CountedEvery
     since_ms: int
     until_ms: int
     counts: Sequence[Tally]
@@ -133,8 +134,8 @@ class PublishedLog(Protocol):
         """Return at most ``limit`` entries wanted, of those below index ``before``, newest first."""
         ...
 
-    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery) -> tuple[Tallies, Extent]:
-        """Count entries. Raises `TooLong`."""
+    def counts(self, wanted: LogFilter, *, by: CountedBy, every: CountedEvery | None) -> tuple[Tallies, Extent]:
+        """Count entries; by the shortest time that makes few of them unless ``every`` says. Raises `TooLong`."""
         ...
 
     def export(self, wanted: LogFilter, *, format_: ExportFormat, start: int, end: int | None) -> Iterator[bytes]:

@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from passerelle.issuer import Bearing
 
@@ -61,6 +62,16 @@ class Session:
     """Of which the forms' tokens are made."""
     labels: dict[str, str] = field(default_factory=dict, repr=False)
     """What a guardian calls those for whom they speak, by pseudonym: forgotten at the sign-out, stored nowhere."""
+    wards: "Wards | None" = field(default=None, repr=False)
+    """Those for whom they speak, as the consent service told it a moment ago."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wards:
+    """Those for whom somebody speaks."""
+
+    told: Sequence[Mapping[str, Any]]
+    at_ms: int
 
 
 class Sessions:

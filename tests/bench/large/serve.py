@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
-import structlog
 import uvloop
 
 from bench.large.folder import VISITORS, Place, pseudonym_of
@@ -27,6 +26,7 @@ from passerelle.cli.web import _site
 from passerelle.config import Home, Settings
 from passerelle.disclosed import LedgerEntries
 from passerelle.issuer import Bearing, LocalIssuer
+from passerelle.telemetry import configure
 from passerelle.web.app import make_app
 from passerelle.web.rendering import compile_all
 from passerelle.web.service import connections
@@ -190,8 +190,8 @@ async def until_told(app, port: int, said: object) -> None:
 
 
 def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     what, folder, socket, port, *rest = sys.argv[1:]
+    configure(what)
     place = Place(folder=Path(folder), server=socket)
     made: dict[str, Callable[..., Awaitable[None]]] = {
         "consent": lambda: consent(place, int(port)),

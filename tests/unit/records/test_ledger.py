@@ -193,6 +193,9 @@ async def test_counts_over_time(known):
         assert (await counted(known, f"?by=reason&every=month&{beyond}")).json()["counts"] == []
     assert (await counted(known, "?by=reason&until=9999-12-31T23:59:59.999Z")).json()["counts"]
     assert (await counted(known, "?by=reason&every=month&since=0001-01-01T00:00:00%2B14:00")).json()["counts"]
+    # Unless told, what fits: all entries are of an hour, wherever the time begins that is asked for.
+    for since in ("", "&since=0001-01-01T00:00:00Z", "&since=2026-01-01T00:00:00Z"):
+        assert (await counted(known, f"?by=reason{since}")).json()["every"] == "hour"
 
 
 @pytest.mark.parametrize(

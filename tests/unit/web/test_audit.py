@@ -81,9 +81,9 @@ def test_bars_stand_at_their_days_and_are_as_high_as_their_counts():
     assert chart([], "day").bars == []
 
 
-def test_many_days_become_months():
-    drawn = chart(counts(("2026-01-02", "deny", 1), ("2026-01-20", "deny", 2), ("2026-07-01", "deny", 4)), "day")
-    assert (drawn.every, [bar.total for bar in drawn.bars]) == ("month", [3, 4])
+def test_months_stand_side_by_side_and_values_are_added_up():
+    drawn = chart(counts(("2025-12-01", "deny", 3), ("2026-01-01", "deny", 4)), "month")
+    assert (drawn.every, [(bar.x, bar.total) for bar in drawn.bars]) == ("month", [(0, 3), (SLOT, 4)])
     assert totals(counts(("2026-01-02", "a", 1), ("2026-01-03", "b", 3), ("2026-01-04", None, 9))) == [
         ("b", 3),
         ("a", 1),

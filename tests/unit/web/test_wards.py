@@ -3,7 +3,7 @@
 import dataclasses
 from datetime import UTC, datetime
 
-from passerelle.web.citizen.family import age_at, relatives
+from passerelle.web.citizen.family import WARDS_KEPT_MS, age_at, relatives
 from unit.records.fakes import identity
 from unit.web.people import appoint, family, linked
 from unit.web.test_account import said
@@ -66,7 +66,23 @@ async def test_a_curator_assists_and_a_tutor_decides(town):
         assert "cette personne décide, vous l’assistez" in said(home)
         assert 'role="switch"' not in home.text
         await appoint(town, identity("Aide"), adult, "tutor", valid_from="2018-06-02T00:00:00Z")
-        assert "Adulte que vous représentez" in said(await visitor.get("/mes-partages"))
+        assert "Adulte que vous représentez" in said(await visitor.get(f"/mes-partages/pour/{pseudonym}"))
+
+
+async def test_tabs_are_a_minute_old_at_most_and_a_wards_pages_are_not(town):
+    adult, helper = identity("Protégé"), await town.citizen("Aide")
+    pseudonym = await linked(town, town.manifest.desk, adult)
+    async with town.visitor(helper) as visitor:
+        assert pseudonym not in (await visitor.get("/mes-partages")).text
+        await appoint(town, identity("Aide"), adult, "tutor")
+        assert pseudonym not in (await visitor.get("/mes-partages")).text
+        assert "Adulte que vous représentez" in said(await visitor.get("/compte/proches"))
+        assert pseudonym in (await visitor.get("/mes-partages")).text
+    async with town.visitor(helper) as visitor:
+        await visitor.get("/mes-partages")
+        await appoint(town, identity("Aide"), adult, "curator", valid_from="2018-06-02T00:00:00Z")
+        town.city.clock.now_ms += WARDS_KEPT_MS
+        assert "Adulte que vous assistez" in said(await visitor.get("/mes-partages"))
 
 
 async def test_the_tabs_go_to_each_ward_on_every_page(town):

@@ -42,6 +42,21 @@ class Every(StrEnum):
         return 0 if years < 1970 else _ms(time.replace(year=years, month=month + 1))  # noqa: PLR2004 - the epoch's
 
 
+FITTING_MAX = 92
+"""So many at most are told apart, unless somebody asks for more: the days of a quarter."""
+
+
+def fitting(first_ms: int, last_ms: int) -> Every:
+    """Return the shortest time of which there are no more than `FITTING_MAX` from one instant to another; months, else.
+
+    ``first_ms``, ``last_ms``: epoch milliseconds of the first and the last entry.
+    """
+    for every, length in ((Every.HOUR, HOUR_MS), (Every.DAY, DAY_MS)):
+        if (every.start(last_ms) - every.start(first_ms)) // length < FITTING_MAX:
+            return every
+    return Every.MONTH
+
+
 class By(StrEnum):
     """What is told apart."""
 

@@ -118,6 +118,11 @@ class Reader:
         rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in self._db.execute(asked))
         return list(counted(((s, shape, n) for s, shape, n in rows if shape in shapes), shapes, by))
 
+    def first_ms(self) -> int | None:
+        """Return when the first hour began that has an entry."""
+        first: int | None = self._db.scalar(sa.select(sa.func.min(sql.hours.c.start_ms)))
+        return first
+
     def last_ms(self) -> int | None:
         """Return when the last hour began that has an entry."""
         last: int | None = self._db.scalar(sa.select(sa.func.max(sql.hours.c.start_ms)))

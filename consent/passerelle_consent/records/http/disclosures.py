@@ -1,7 +1,8 @@
 """What became of a subject's data, who looked at it, and the proof of each decision (GDPR Art. 15)."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -11,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.decide import Verdict
 from passerelle_consent.records import problems
-from passerelle_consent.records.disclosures import Disclosure, KeptPolicies, explain
+from passerelle_consent.records.disclosures import MEANINGS_KEPT, POLICIES_KEPT, KeptPolicies, Meaning, explain
 from passerelle_consent.records.http.access import GuardedRoute
 from passerelle_consent.records.http.answers import refuses
 from passerelle_consent.records.http.bodies import AgreementId, DepartmentId, Hex16, rfc3339
@@ -84,9 +85,9 @@ class DisclosureOut(BaseModel):
     proof: str
 
     @classmethod
-    def of(cls, disclosure: Disclosure, pseudonym: str) -> Self:
+    def of(cls, decided: Decided, meaning: Meaning, pseudonym: str) -> Self:
         """Write it out; ``pseudonym`` is the path's."""
-        decided = disclosure.decided
+        meant = _meant(meaning)
         return cls(
             decision=decided.id.hex(),
             at=rfc3339(decided.at_ms),
@@ -94,14 +95,32 @@ class DisclosureOut(BaseModel):
             reason=_words(decided.reason.value, WORDS[decided.reason]),
             recipient=decided.recipient,
             flow=decided.flow,
-            purpose=_purpose(disclosure),
-            fields=[FieldOut(name=f.name, needs=[_text(n) for n in f.needs]) for f in disclosure.fields],
+            purpose=meant.purpose,
+            fields=meant.fields,
             withheld=list(decided.withheld),
-            agreements=[UnderOut.of(a) for a in disclosure.agreements],
+            agreements=meant.agreements,
             policy=None if decided.policy is None else decided.policy.hex(),
             index=decided.index,
             proof=f"/v1/subjects/{pseudonym}/proof/{decided.id.hex()}",
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Meant:
+    """A meaning, written out."""
+
+    purpose: WordsOut | None
+    fields: list[FieldOut]
+    agreements: list[UnderOut]
+
+
+@lru_cache(maxsize=POLICIES_KEPT * MEANINGS_KEPT)
+def _meant(meaning: Meaning) -> _Meant:
+    return _Meant(
+        purpose=_purpose(meaning),
+        fields=[FieldOut(name=f.name, needs=[_text(n) for n in f.needs]) for f in meaning.fields],
+        agreements=[UnderOut.of(a) for a in meaning.agreements],
+    )
 
 
 class DisclosuresOut(BaseModel):
@@ -173,7 +192,7 @@ async def disclosures(
     policies = kept.of(shown)
     if policies is None:
         policies = await records.read(partial(kept.read, decided=shown))
-    return DisclosuresOut(disclosures=[DisclosureOut.of(explain(d, policies), pseudonym) for d in shown])
+    return DisclosuresOut(disclosures=[DisclosureOut.of(d, explain(d, policies), pseudonym) for d in shown])
 
 
 @router.get("/v1/subjects/{pseudonym}/readers")
@@ -228,6 +247,7 @@ async def ledger_key(
     return PlainTextResponse(f"{key.hex()}\n", headers=headers)
 
 
+@lru_cache(maxsize=256)  # the words are a closed set
 def _words(code: str, said: Said) -> WordsOut:
     return WordsOut(code=code, fr=said.fr, en=said.en)
 
@@ -236,11 +256,11 @@ def _text(text: Text) -> TextOut:
     return TextOut(fr=text.fr, en=text.en)
 
 
-def _purpose(disclosure: Disclosure) -> WordsOut | None:
+def _purpose(meaning: Meaning) -> WordsOut | None:
     """All agreements of a flow have its purpose; the first one's words stand for it."""
-    if not disclosure.agreements:
+    if not meaning.agreements:
         return None
-    purpose = disclosure.agreements[0].purpose
+    purpose = meaning.agreements[0].purpose
     return WordsOut(code=purpose.code, fr=purpose.fr, en=purpose.en)
 
 

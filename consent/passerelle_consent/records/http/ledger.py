@@ -103,6 +103,7 @@ class CountsOut(BaseModel):
     """By time, then by value; what there is none of is left out."""
 
     extent: ExtentOut
+    every: CountedEvery
     since: str
     until: str
     counts: list[CountOut]
@@ -168,7 +169,10 @@ async def counts(
     request: Request,
     wanted: Annotated[LogFilter, Depends(said)],
     by: Annotated[CountedBy, Query(description="What is told apart.")],
-    every: Annotated[CountedEvery, Query(description="How long a time is counted together, of UTC.")] = "day",
+    every: Annotated[
+        CountedEvery | None,
+        Query(description="How long a time is counted together, of UTC: unless told, the shortest with 92 at most."),
+    ] = None,
 ) -> CountsOut:
     """Count entries over time. `since` and `until` are taken to whole hours, days or months; the answer says which."""
     try:
@@ -177,6 +181,7 @@ async def counts(
         raise Problem(problems.TOO_LONG_A_TIME, most=beyond.most) from None
     return CountsOut(
         extent=ExtentOut.of(extent),
+        every=told.every,
         since=rfc3339(told.since_ms),
         until=rfc3339(told.until_ms),
         counts=[CountOut(start=rfc3339(c.start_ms), value=c.value, count=c.count) for c in told.counts],

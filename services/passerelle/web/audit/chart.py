@@ -3,16 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-SLOTS_MAX = 92
-"""More days than that are shown as months."""
 SLOTS_MIN = 12
 """So that one bar alone is not the whole drawing."""
-HOURS_MAX = timedelta(days=3)
-DAYS_MAX = timedelta(days=900)
-"""The service counts a thousand hours, days or months at once."""
 
 SLOT, GAP, HEIGHT = 10, 2, 60
 VERDICTS = ("permit", "redact", "deny", "")
@@ -55,19 +50,9 @@ class Chart:
     bars: Sequence[Bar]
 
 
-def every_of(since: datetime | None, until: datetime | None, now: datetime) -> str:
-    """How long a time is counted together at the service, for a search between two times."""
-    if since is None:
-        return "day"
-    span = (until or now) - since
-    return "hour" if span <= HOURS_MAX else "day" if span <= DAYS_MAX else "month"
-
-
 def chart(counts: Sequence[Mapping[str, Any]], every: str) -> Chart:
-    """Draw the service's counts by verdict. Many days become months."""
+    """Draw the service's counts by verdict."""
     slots = {count["start"]: _slot(count["start"], every) for count in counts}
-    if every == "day" and slots and max(slots.values()) - min(slots.values()) >= SLOTS_MAX:
-        return chart([{**count, "start": f"{count['start'][:7]}-01T00:00:00.000Z"} for count in counts], "month")
     tallies: dict[str, Counter[str]] = {}
     for count in counts:
         tallies.setdefault(count["start"], Counter())[count["value"] or ""] += count["count"]

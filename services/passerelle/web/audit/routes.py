@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
@@ -11,10 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from passerelle.web.audit.alarms import MonitorFiles
-from passerelle.web.audit.chart import chart, every_of, totals
+from passerelle.web.audit.chart import chart, totals
 from passerelle.web.audit.entries import Row
 from passerelle.web.audit.labels import REASONS, TYPES, VERDICTS
-from passerelle.web.audit.query import COUNTED, Criterion, Search, instant, mandate_problem
+from passerelle.web.audit.query import COUNTED, Criterion, Search, mandate_problem
 from passerelle.web.rendering import page
 from passerelle.web.service import Answer, Refused
 from passerelle.web.visit import Auditor, Visit
@@ -65,19 +64,17 @@ async def _found(visit: Visit, asked: Search) -> dict[str, Any]:
     consent, zone = visit.site.consent, visit.site.zone
     query = asked.asked(zone)
     counted = {name: value for name, value in query.items() if name != "decision"}
-    now = datetime.fromtimestamp(visit.site.clock() / 1000, UTC)
-    every = every_of(instant(asked.since, zone), instant(asked.until, zone), now)
     listed, by_verdict, by_other = await asyncio.gather(
         consent.read(visit.who, "/v1/ledger/entries", limit=PAGE, cursor=asked.cursor or None, **query),
-        _counts(visit, by="verdict", every=every, **counted),
-        _counts(visit, by=asked.by.asked_as, every=every, **counted),
+        _counts(visit, by="verdict", **counted),
+        _counts(visit, by=asked.by.asked_as, **counted),
     )
     # A count knows nothing of ids: of one decision there is nothing to draw.
     one = "decision" in query
     return {
         "extent": listed.body["extent"],
         "rows": [Row.of(shown) for shown in listed.body["entries"]],
-        "chart": None if one or by_verdict is None else chart(by_verdict.body["counts"], every),
+        "chart": None if one or by_verdict is None else chart(by_verdict.body["counts"], by_verdict.body["every"]),
         "totals": () if one or by_other is None else totals(by_other.body["counts"]),
         "first": visit.to("/audit", **asked.kept) if asked.cursor else None,
         "next": visit.to("/audit", **asked.kept, suite=listed.next_cursor) if listed.next_cursor else None,

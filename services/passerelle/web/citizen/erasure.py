@@ -103,6 +103,7 @@ async def erase(visit: Citizen, whom: AboutWhom, form: Form) -> Response:
         answer.delete_cookie(SESSION_COOKIE)
     elif session is not None:
         session.labels.pop(whom.subject, None)
+        session.wards = None
     return answer
 
 

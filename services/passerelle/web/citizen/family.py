@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import Depends
 from starlette.exceptions import HTTPException
 
+from passerelle.web.sessions import Wards
 from passerelle.web.visit import Citizen, Visit
 from passerelle_consent.policy.days import MAJORITY_YEARS, reached_ms
 
@@ -20,6 +21,8 @@ ME = "me"
 OF_WARD = "/compte/proches/{pseudonym}"
 """What the account's pages of a ward begin with."""
 LABEL_CHARS_MAX = 40
+WARDS_KEPT_MS = 60_000
+"""A guardianship begins and ends at a counter, some times in a life."""
 Say = Callable[..., str]
 
 
@@ -130,19 +133,28 @@ def age_at(majority: datetime, now: datetime) -> int:
     return next((age for age in range(MAJORITY_YEARS - 1, 0, -1) if reached_ms(minor_until_ms, age) <= now_ms), 0)
 
 
-async def read(visit: Visit) -> list[Relative]:
-    """Ask the consent service for whom this person speaks."""
-    answer = await visit.site.consent.read(visit.who, f"/v1/subjects/{ME}/wards")
-    labels = {} if visit.session is None else visit.session.labels
-    now = datetime.fromtimestamp(visit.site.clock() / 1000, UTC)
-    return relatives(answer.body["wards"], labels, now, visit.say)
+async def read(visit: Visit, *, anew: bool = False) -> list[Relative]:
+    """Say for whom this person speaks, as the consent service told it a moment ago, or ``anew``.
+
+    Nearly every page has their tabs: these may be a minute old. A ward's own pages ask anew, and what is said for one
+    is refused by the service when somebody speaks for them no longer.
+    """
+    session, now_ms = visit.session, visit.site.clock()
+    held = None if session is None else session.wards
+    if held is None or anew or not 0 <= now_ms - held.at_ms < WARDS_KEPT_MS:
+        answer = await visit.site.consent.read(visit.who, f"/v1/subjects/{ME}/wards")
+        held = Wards(told=answer.body["wards"], at_ms=now_ms)
+        if session is not None:
+            session.wards = held
+    labels = {} if session is None else session.labels
+    return relatives(held.told, labels, datetime.fromtimestamp(now_ms / 1000, UTC), visit.say)
 
 
 async def _whom(visit: Citizen) -> Whom:
     pseudonym = visit.request.path_params.get("pseudonym")
     if pseudonym is None:
         return Whom()
-    for relative in await read(visit):
+    for relative in await read(visit, anew=True):
         if relative.pseudonym == pseudonym:
             return Whom(relative=relative)
     raise HTTPException(404)

@@ -17,7 +17,7 @@ LABELS_MAX = 32
 @router.get("/compte/proches")
 async def relatives(visit: Citizen) -> Response:
     """List them."""
-    return page(visit, "account/relatives.html", relatives=await family.read(visit))
+    return page(visit, "account/relatives.html", relatives=await family.read(visit, anew=True))
 
 
 @router.post(OF_WARD + "/nom")

@@ -85,7 +85,7 @@ async def read(whose: Whose) -> Speaking:
     if whose.ward is None:
         return Speaking(now_ms=now_ms, relatives=await family.read(visit), approvals={})
     relatives, guardians, waiting = await asyncio.gather(
-        family.read(visit),
+        family.read(visit, anew=True),
         visit.site.consent.read(visit.who, whose.api("guardians")),
         visit.site.consent.read(visit.who, whose.api("approvals")),
     )
