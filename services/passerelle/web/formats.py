@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from babel import dates, numbers
+from babel import Locale, dates, numbers
 
 from passerelle.web.languages import Language
 
+_LOCALES = {language: Locale.parse(language.value) for language in Language}
 _DAY_PATTERNS = {Language.FR: "EEEE d MMMM y", Language.EN: "EEEE d MMMM y"}
 _SHORT_PATTERNS = {Language.FR: "d MMM y", Language.EN: "d MMM y"}
 
@@ -31,19 +33,19 @@ class Formats:
 
     def day(self, at: str | date) -> str:
         """With its weekday: `lundi 23 novembre 2026`."""
-        return self._first(dates.format_date(self._day(at), _DAY_PATTERNS[self.language], locale=self.language.value))
+        return _date(self._day(at), _DAY_PATTERNS[self.language], self.language)
 
     def short_date(self, at: str | date) -> str:
         """Short: `23 nov. 2026`."""
-        return self._first(dates.format_date(self._day(at), _SHORT_PATTERNS[self.language], locale=self.language.value))
+        return _date(self._day(at), _SHORT_PATTERNS[self.language], self.language)
 
     def long_date(self, at: str | date) -> str:
         """Without its weekday: `23 novembre 2026`."""
-        return self._first(dates.format_date(self._day(at), "d MMMM y", locale=self.language.value))
+        return _date(self._day(at), "d MMMM y", self.language)
 
     def month(self, at: str | date) -> str:
         """`novembre 2026`."""
-        return dates.format_date(self._day(at), "MMMM y", locale=self.language.value)
+        return dates.format_date(self._day(at), "MMMM y", locale=_LOCALES[self.language])
 
     def offset(self, at: str | datetime) -> str:
         """`UTC+1`."""
@@ -53,12 +55,12 @@ class Formats:
 
     def number(self, value: float) -> str:
         """`4 812 907`, with a narrow space that does not break; in English `4,812,907`."""
-        return numbers.format_decimal(value, locale=self.language.value)
+        return numbers.format_decimal(value, locale=_LOCALES[self.language])
 
     def percent(self, part: float) -> str:
         """Of a part of one: `1,4 %`."""
         return numbers.format_percent(
-            part, "#,##0.#\u202f%" if self.language is Language.FR else "#,##0.#%", locale=self.language.value
+            part, "#,##0.#\u202f%" if self.language is Language.FR else "#,##0.#%", locale=_LOCALES[self.language]
         )
 
     def _local(self, at: str | datetime) -> datetime:
@@ -70,12 +72,15 @@ class Formats:
             return date.fromisoformat(at) if len(at) == len("2026-11-23") else self._local(at).date()
         return self._local(at).date() if isinstance(at, datetime) else at
 
-    def _first(self, written: str) -> str:
-        """French writes the first of a month as an ordinal."""
-        if self.language is not Language.FR:
-            return written
-        head, _, tail = written.partition(" ")
-        if head == "1":
-            return f"1er {tail}"
-        day, _, rest = tail.partition(" ")
-        return f"{head} 1er {rest}" if day == "1" else written
+
+@lru_cache(maxsize=4_096)  # some years of days
+def _date(day: date, pattern: str, language: Language) -> str:
+    """French writes the first of a month as an ordinal."""
+    written = dates.format_date(day, pattern, locale=_LOCALES[language])
+    if language is not Language.FR:
+        return written
+    head, _, tail = written.partition(" ")
+    if head == "1":
+        return f"1er {tail}"
+    number, _, rest = tail.partition(" ")
+    return f"{head} 1er {rest}" if number == "1" else written

@@ -6,11 +6,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, nodes
+from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from passerelle.web.languages import Language, words
+from passerelle.web.languages import Language, Words, words
 from passerelle.web.visit import Visit
 from passerelle.web.words import FILTERS
 
@@ -19,10 +20,40 @@ MESSAGES_KEPT = 4_096
 """Of a language: twice as many as there are."""
 
 
+class _Speaking(Environment):
+    """Templates of one language: what stands in them to be said is said when they are compiled.
+
+    A page says some two hundred messages; asked for each time, they were a third of its making.
+    """
+
+    spoken: Words
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        template: nodes.Template = _Said(self.spoken).visit(super()._parse(source, name, filename))
+        return template
+
+
+class _Said(NodeTransformer):
+    """Puts the translation in the place of each call that translates a constant."""
+
+    def __init__(self, spoken: Words) -> None:
+        self._spoken = spoken
+
+    def visit_Call(self, call: nodes.Call) -> nodes.Node:  # noqa: N802 - named by the visitor
+        """Of `_("…")` and `{% trans %}…{% endtrans %}`: those that nothing is filled into."""
+        self.generic_visit(call)
+        named = isinstance(call.node, nodes.Name) and call.node.name in ("_", "gettext")
+        filled = call.kwargs or call.dyn_args or call.dyn_kwargs
+        if not named or filled or len(call.args) != 1 or not isinstance(call.args[0], nodes.Const):
+            return call
+        said = Markup(self._spoken.gettext(call.args[0].value)) % {}  # noqa: S704 - messages are ours
+        return nodes.MarkSafe(nodes.Const(said), lineno=call.lineno)
+
+
 @cache
 def environment(language: Language) -> Environment:
     """Return the templates of one language."""
-    env = Environment(
+    env = _Speaking(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -32,9 +63,9 @@ def environment(language: Language) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     env.policies["ext.i18n.trimmed"] = True
-    spoken = words(language)
-    env.install_gettext_callables(spoken.gettext, spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    env.globals["gettext"] = env.globals["_"] = _saying(spoken.gettext)
+    env.spoken = words(language)
+    env.install_gettext_callables(env.spoken.gettext, env.spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    env.globals["gettext"] = env.globals["_"] = _saying(env.spoken.gettext)
     env.filters.update(FILTERS)
     env.globals["colon"] = "\u00a0: " if language is Language.FR else ": "
     env.globals["form_key"] = lambda: secrets.token_urlsafe(16)
@@ -50,20 +81,13 @@ def compile_all() -> None:
 
 
 def _saying(gettext: Callable[[str], str]) -> Callable[..., Markup]:
-    """What Jinja's own new-style gettext does, once for each message: a page says some two hundred."""
+    """What Jinja's own new-style gettext does, with each message made safe once."""
 
     @lru_cache(maxsize=MESSAGES_KEPT)
     def said(message: str) -> Markup:
         return Markup(gettext(message))  # noqa: S704 - messages are ours, and what is filled in is escaped
 
-    @lru_cache(maxsize=MESSAGES_KEPT)
-    def whole(message: str) -> Markup:
-        return said(message) % {}
-
-    def saying(message: str, **values: object) -> Markup:
-        return said(message) % values if values else whole(message)
-
-    return saying
+    return lambda message, **values: said(message) % values
 
 
 def page(visit: Visit, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:

@@ -144,11 +144,20 @@ class Sharings:
             title=str(getattr(flow.description, self._language)),
             bridge=_bridge(decision, agreements),
             decision=decision,
-            passing=[self._piece(flow, f, agreements) for f in (fields if passes else wanted)],
-            staying=[self._piece(flow, f, agreements) for f in decision.withheld],
+            passing=[self._pieces[flow.id, f] for f in (fields if passes else wanted)],
+            staying=[self._pieces[flow.id, f] for f in decision.withheld],
             controls=[self._control(a, standing, now_ms) for a in agreements],
             sources=list(dict.fromkeys(a.source for a in agreements)),
         )
+
+    @cached_property
+    def _pieces(self) -> Mapping[tuple[str, str], Piece]:
+        """By flow and field: they are the policy's, whoever looks."""
+        return {
+            (flow.id, field): self._piece(flow, field, [self._agreements[ref] for ref in flow.agreements])
+            for flow in self._bundle.flows
+            for field in (*flow.required, *flow.optional)
+        }
 
     def _piece(self, flow: Flow, field: str, agreements: Sequence[Agreement]) -> Piece:
         needs = tuple(dict.fromkeys(self._needs(flow, field, agreements)))
