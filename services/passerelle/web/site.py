@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from passerelle.web.assets import Assets
 from passerelle.web.citizen.sharing import Sharings
+from passerelle.web.fragments import Fragments
 from passerelle.web.languages import Language
 from passerelle.web.service import ConsentService
 from passerelle.web.sessions import Audience, Sessions
@@ -48,6 +49,7 @@ class Site:
     """Milliseconds since 1970."""
     demonstration: bool = False
     """Whether the pages say that nobody here is real."""
+    fragments: Fragments = field(default_factory=Fragments)
     extras: dict[type, object] = field(default_factory=dict)
     """What a section alone needs (the control room's view of the broker), by its type."""
 

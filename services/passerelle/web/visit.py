@@ -9,16 +9,18 @@ async def home(visit: Citizen) -> Response:
 async def answer(visit: Citizen, form: Form, agreement: str) -> Response: …
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request
+from markupsafe import Markup
 from starlette.datastructures import FormData
 
 from passerelle.issuer import Bearing
 from passerelle.web.formats import Formats
+from passerelle.web.fragments import Macro
 from passerelle.web.languages import Language, typeset, words
 from passerelle.web.sessions import Audience, Person, Session, form_token, is_form_token
 from passerelle.web.site import Site
@@ -103,6 +105,10 @@ class Visit:
     def form_token(self) -> str:
         """What a form carries, so that no other site can send it for this person."""
         return "" if self.session is None else form_token(self.session)
+
+    def kept(self, macro: Macro, *args: Any, key: Hashable = None) -> Markup:
+        """What a macro writes for a key, by default its arguments, in the page's language (`fragments`)."""
+        return self.site.fragments.kept(macro, args, (self.language, args if key is None else key))
 
     def text(self, text: Mapping[str, str]) -> str:
         """Of a text in both languages, as the service gives it, the page's own."""

@@ -38,7 +38,7 @@ class Row:
             flow=entry.get("flow"),
             recipient=entry.get("recipient"),
             department=entry.get("department"),
-            agreements=entry.get("agreements") or (),
+            agreements=tuple(entry.get("agreements", ())),
             text=canonical(entry).decode(),
         )
 

@@ -71,6 +71,7 @@ async def history(whose: About, asked: Annotated[Asked, Query()]) -> Response:
         titles={flow.id: (flow, str(getattr(flow.description, spoken))) for flow in visit.site.policy.flows},
         choices={agreement: visit.site.sharings[spoken].titles[agreement] for agreement in _leading(visit)},
         laws=partial(laws, language=spoken),
+        shown=shown,
         words_of=visit.site.sharings[spoken].words_of,
         first=visit.to(base, **asked.kept) if asked.suite else None,
         next=visit.to(base, **asked.kept, suite=answer.next_cursor) if answer.next_cursor else None,
@@ -91,6 +92,21 @@ def laws(disclosure: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Return on which basis and by which law, each pair once. ``disclosure``: as the consent service tells it."""
     under = [(agreement["basis"][language], agreement["law"] or "") for agreement in disclosure["agreements"]]
     return list(dict.fromkeys(under))
+
+
+def shown(disclosure: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return all that a row says but its instant and its proof: what a policy says follows from its digest."""
+    fields = (field["name"] for field in disclosure["fields"])
+    return (
+        disclosure["policy"],
+        disclosure["flow"],
+        disclosure["recipient"],
+        disclosure["verdict"]["code"],
+        disclosure["reason"]["code"],
+        tuple(fields),
+        tuple(disclosure["withheld"]),
+        tuple(agreement["agreement"] for agreement in disclosure["agreements"]),
+    )
 
 
 def _leading(visit: Visit) -> Iterator[str]:

@@ -82,6 +82,11 @@ class Sharing:
     sources: Sequence[str]
 
     @property
+    def looks(self) -> tuple[object, ...]:
+        """All that its drawing shows."""
+        return self.flow.id, self.bridge, *(p.name for p in self.passing), "", *(p.name for p in self.staying)
+
+    @property
     def one_purpose(self) -> bool:
         """Whether all of its agreements say the same purpose, so that only their sources tell them apart."""
         return len({c.purpose for c in self.controls}) == 1
