@@ -11,6 +11,7 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from passerelle.web import codes
 from passerelle.web.languages import Language, Words, words
 from passerelle.web.visit import Visit
 from passerelle.web.words import FILTERS
@@ -66,7 +67,7 @@ def environment(language: Language) -> Environment:
     env.spoken = words(language)
     env.install_gettext_callables(env.spoken.gettext, env.spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
     env.globals["gettext"] = env.globals["_"] = _saying(env.spoken.gettext)
-    env.filters.update(FILTERS)
+    env.filters.update(FILTERS | codes.FILTERS)
     env.globals["colon"] = "\u00a0: " if language is Language.FR else ": "
     env.globals["form_key"] = lambda: secrets.token_urlsafe(16)
     return env

@@ -26,7 +26,9 @@ async def test_both_guardians_say_yes_and_one_no_stops_it(town):
     kid, mother, father = await family(town)
     async with town.visitor(mother) as she, town.visitor(father) as he:
         assert "Il faut le oui des deux" in said(await she.get(page_of(kid)))
-        assert "il manque le oui de l’autre représentant" in said(await answers(she, kid, "give"))
+        waits = said(await answers(she, kid, "give"))
+        assert "il manque le oui de l’autre représentant" in waits
+        assert "<title>Vous avez dit oui, l’autre représentant pas encore" in waits
         assert "Vous avez dit oui. Il manque le oui de l’autre" in said(await she.get(page_of(kid)))
         assert "L’autre représentant a dit oui. Il manque le vôtre." in said(await he.get(page_of(kid)))
         assert "le partage est permis" in said(await answers(he, kid, "give"))
@@ -103,3 +105,15 @@ def test_two_who_would_be_called_the_same_are_numbered():
     shown = relatives(twins, {}, now, lambda words, **values: words % values if values else words)
     assert [one.label for one in shown] == ["Enfant, 8 ans (1)", "Enfant, 8 ans (2)"]
     assert age_at(datetime(2044, 4, 30, tzinfo=UTC), now) == 0
+
+
+async def test_a_childs_page_begins_with_what_is_about_the_child(town):
+    kid, mother, _ = await family(town)
+    async with town.visitor(mother) as visitor:
+        shown = said(await visitor.get(f"/mes-partages/pour/{kid}"))
+        own = said(await visitor.get("/mes-partages"))
+    first, _, folded = shown.partition('id="autres"')
+    assert "prévoir une place à l'école" in first
+    assert "Vos signalements dans la rue" not in first
+    assert "Vos signalements dans la rue, pour la voirie" in folded
+    assert "Vos signalements dans la rue" in own.partition('id="autres"')[0]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from passerelle.web.codes import OPENINGS
 from passerelle.web.service import Answer
 from passerelle.web.visit import Visit
 
@@ -79,24 +80,12 @@ def _opening(one: Mapping[str, Any], department: Callable[[str], str], say: Say)
     return Opening(
         department=department(one["department"]),
         recipient=department(one["recipient"]),
-        reason=_reason(one["reason_code"], say),
+        reason=say(OPENINGS.get(one["reason_code"], one["reason_code"])),
         until=one["until"],
         agreements=one["agreements"],
         review=one["review"],
         reviewed_at=one["reviewed_at"],
     )
-
-
-def _reason(code: str, say: Say) -> str:
-    """An officer's reason is a code, so that no words about a person stand anywhere; some codes have words."""
-    known = {
-        "heatwave": say("forte chaleur"),
-        "heat-wave": say("forte chaleur"),
-        "flood": say("inondation"),
-        "fire": say("incendie"),
-        "missing-person": say("personne disparue"),
-    }
-    return known.get(code, code)
 
 
 def _words(notice: Mapping[str, Any], department: Callable[[str], str], say: Say) -> str:

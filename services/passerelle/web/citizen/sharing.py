@@ -128,6 +128,11 @@ class Sharings:
             for ref in flow.agreements
         }
 
+    @cached_property
+    def flow_titles(self) -> Mapping[str, str]:
+        """The titles of the flows, by id."""
+        return {flow.id: str(getattr(flow.description, self._language)) for flow in self._bundle.flows}
+
     def words_of(self, event: str, field: str) -> str:
         """A field in words; its name where the contract has none."""
         if event not in self._bundle.catalogue:

@@ -51,7 +51,8 @@ async def home(whose: About) -> Response:
     )
     held = standing_of(standing.body)
     found = visit.site.sharings[visit.language.value].all(held, visit.site.clock())
-    seen = {d["flow"] for d in recent.body["disclosures"]} if recent else set()
+    sent = {d["flow"] for d in recent.body["disclosures"]} if recent else set()
+    first = [s for s in found if who.concerns(s, held, sent)]
     return page(
         visit,
         "citizen/home.html",
@@ -60,8 +61,8 @@ async def home(whose: About) -> Response:
         held=held,
         seen=standing,
         asked_anew=[(s, c) for s in found for c in s.controls if c.superseded],
-        mine=by_purpose([s for s in found if s.concerns or s.flow.id in seen]),
-        others=[s for s in found if not (s.concerns or s.flow.id in seen)],
+        mine=by_purpose(first),
+        others=[s for s in found if s not in first],
         recent=recent.body["disclosures"] if recent else None,
         notices=[n for n in _told(whose, notices) if n.read_at is None],
     )

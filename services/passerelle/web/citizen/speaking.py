@@ -4,13 +4,13 @@ The page asks the same `policy.voice` as the consent service: it shows no contro
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from passerelle.web.citizen import family
 from passerelle.web.citizen.family import Relative
-from passerelle.web.citizen.sharing import epoch_ms
+from passerelle.web.citizen.sharing import Sharing, epoch_ms
 from passerelle.web.citizen.whose import Whose
 from passerelle_consent.policy.agreements import Agreement
 from passerelle_consent.policy.standing import Standing
@@ -69,6 +69,24 @@ class Speaking:
             gives=self._voice(agreement, standing, gives=True),
             ends=self._voice(agreement, standing, gives=False),
             waiting=self.approvals.get(agreement.id),
+        )
+
+    def concerns(self, sharing: Sharing, standing: Standing, sent: Collection[str]) -> bool:
+        """Whether a page begins with a sharing. ``sent``: ids of flows that a look at the ledger found.
+
+        Of an adult it does with whatever passes. A child moves no house and reports no street lamp, though these
+        sharings are open to everybody: theirs begins with what was sent or said, and what their guardians are asked.
+        """
+        if sharing.flow.id in sent:
+            return True
+        if self.relative is None or not self.relative.minor:
+            return sharing.concerns
+        opened = {one.agreement for one in standing.overrides if one.until_ms > self.now_ms}
+        return any(
+            c.said is not None
+            or c.agreement.id in opened
+            or (c.is_asked and (c.agreement.id in self.approvals or self.about(c.agreement, standing).gives.heard))
+            for c in sharing.controls
         )
 
     def _voice(self, agreement: Agreement, standing: Standing, *, gives: bool) -> Voice:
