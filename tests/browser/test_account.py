@@ -7,8 +7,9 @@ import pytest
 from browser.conftest import sign_in
 from browser.test_accessibility import found_on
 from unit.records.fakes import until
-from unit.web.people import SECOND, family, opened
+from unit.web.people import SECOND, child, family, linked, opened
 from unit.web.test_office import objected, officer
+from unit.web.town import people
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -94,3 +95,6 @@ async def test_accessibility_of_a_guardians_pages_and_of_the_office(browser, ser
     await objected(served, "move-cleanliness")
     cookies = [{"name": "session", "value": served.session(officer(SECOND))}]
     assert await found_on(browser, served, ["/agents", "/agents/representants"], cookies=cookies) == {}
+    kid = await linked(served, "civil-registry", child())
+    cookies = [{"name": "session", "value": served.session(people()["officer"])}]
+    assert await found_on(browser, served, [f"/agents/representants/fin?personne={kid}"], cookies=cookies) == {}

@@ -5,7 +5,7 @@ from html import unescape
 
 from passerelle.issuer import Bearing
 from unit.records.fakes import citizen, identity
-from unit.web.people import RESCUER, SECOND, child, linked, opened
+from unit.web.people import RESCUER, SECOND, child, family, linked, opened
 from unit.web.test_account import fields, said
 from unit.web.town import form_token, people
 
@@ -79,3 +79,32 @@ async def test_a_registrar_records_a_guardian_and_others_are_told_that_they_do_n
         assert "La ville en a chargé un autre" in unescape(refused.text)
     async with town.visitor(mother) as visitor:
         assert "Enfant, 8 ans" in (await visitor.get("/compte/proches")).text
+
+
+async def test_a_registrar_ends_a_guardianship_on_a_named_judgment_said_twice(town):
+    _, mother, _ = await family(town)
+    kid = await linked(town, "civil-registry", child())
+    where = f"/agents/representants/fin?personne={kid}"
+    async with town.visitor(people()["officer"]) as registrar, town.visitor(officer(SECOND)) as other:
+        assert "forme" in said(await registrar.get("/agents/representants/fin?personne=x"))
+        shown = await registrar.get(where)
+        ends = re.findall(r'action="(/agents/representants/fin/[^"]+)"', shown.text)
+        assert len(ends) == 2
+        sent = {**fields(shown), "piece": "TJ-RG-26/0042", "compris": "oui"}
+        for lacking in ({"compris": ""}, {"piece": ""}, {"piece": "lower"}):
+            refused = await registrar.post(ends[0], data={**sent, **lacking})
+            assert (refused.status_code, "Rien n’a été changé" in said(refused)) == (422, True), lacking
+        assert (await registrar.post(ends[0], data={**sent, "form-token": "0" * 64})).status_code == 403
+        assert "La ville en a chargé un autre" in said(
+            await other.post(ends[0], data={**sent, **fields(await other.get("/agents/representants"))})
+        )
+        done = await registrar.post(ends[0], data=sent)
+        assert "C’est fini" in said(await registrar.get(done.headers["location"]))
+        left = await registrar.get(where)
+        assert len(re.findall(r'action="/agents/representants/fin/', left.text)) == 1
+        assert "1 représentation finie" in said(left)
+        again = await registrar.post(ends[0], data={**sent, **fields(left)})
+        assert "a déjà pris fin" in said(again)
+        await registrar.post(ends[1], data={**sent, **fields(left)})
+    async with town.visitor(mother) as visitor:
+        assert "Enfant, 8 ans" not in (await visitor.get("/compte/proches")).text
