@@ -24,7 +24,6 @@ from passerelle.web.consultations import routes as consultations
 from passerelle.web.control import routes as control
 from passerelle.web.edge import Edge, content_security_policy
 from passerelle.web.languages import LanguagePaths
-from passerelle.web.office import guardians
 from passerelle.web.office import routes as office
 from passerelle.web.register import routes as register
 from passerelle.web.rendering import page
@@ -51,7 +50,6 @@ ROUTERS = (
     readers.router,
     account.router,
     office.router,
-    guardians.router,
     audit.router,
     under_mandate.router,
     control.router,

@@ -13,7 +13,7 @@ from passerelle.web.rendering import page
 from passerelle.web.service import Refused
 from passerelle.web.visit import Form, Officer, Visit
 
-router = APIRouter(prefix="/agents/representants")
+router = APIRouter(prefix="/representants/fin")
 
 Hex16 = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 PSEUDONYM = re.compile(r"[0-9a-f]{32}")
@@ -38,14 +38,14 @@ class OfRecord:
         return cls(current=[one for one in listed if one not in ended], over=ended)
 
 
-@router.get("/fin")
+@router.get("")
 async def look(visit: Officer) -> Response:
     """Ask whose, then show who speaks for them."""
     said = visit.request.query_params
     return await _shown(visit, said.get("personne", "").strip().lower(), ended="fini" in said)
 
 
-@router.post("/fin/{pseudonym}/{guardianship}")
+@router.post("/{pseudonym}/{guardianship}")
 async def end(visit: Officer, form: Form, pseudonym: Hex16, guardianship: Hex16) -> Response:
     """End a guardianship now, on a record or judgment that is named, once the officer has said so twice."""
     evidence = str(form.get("piece", "")).strip()[:EVIDENCE_CHARS_MAX]

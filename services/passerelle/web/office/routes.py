@@ -1,4 +1,4 @@
-"""The officers' small office: overrides to review, objections to answer, guardianships to record."""
+"""The officers' small office: overrides to review, objections to answer, guardianships to record and to end."""
 
 import asyncio
 from datetime import date, datetime, time
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import RedirectResponse, Response
 
+from passerelle.web.office import guardians
 from passerelle.web.office.desk import answer_body, waiting
 from passerelle.web.rendering import page
 from passerelle.web.service import Answer, Refused
@@ -14,6 +15,7 @@ from passerelle.web.sessions import Audience
 from passerelle.web.visit import Anybody, Form, NeedsSignIn, NotForYou, Officer, Visit
 
 router = APIRouter(prefix="/agents")
+router.include_router(guardians.router)
 
 Hex16 = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 HOMES = {"auditor": "/audit", "operator": "/controle"}
