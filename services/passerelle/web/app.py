@@ -64,7 +64,13 @@ COMPRESSION = 4
 
 def make_app(site: Site) -> FastAPI:
     """Return the application."""
-    app = FastAPI(title="Passerelle", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Passerelle",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it tells paths, and these hold pseudonyms
+    )
     app.state.site = site
     app.state.shared_pages = SharedPages()
     for router in ROUTERS:

@@ -198,6 +198,7 @@ SHAPE_NAMES = tuple(name for name in Shape.__slots__ if name != "agreements")
 
 
 @lru_cache(maxsize=10_000)
+@lru_cache(maxsize=4_096)  # a log has some hundreds, and each look-up goes through all of them
 def _shape(said: str) -> Shape:
     return shape_of(json.loads(said))
 

@@ -54,10 +54,10 @@ class Selection:
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry is wanted."""
-        return self.in_time(entry.time_ms) and self.ident in (None, entry.ident) and self.fits(Shape.of(entry))
+        return self.in_time(entry.time_ms) and self.ident in (None, entry.ident) and self.fits(entry)
 
-    def fits(self, shape: Shape) -> bool:
-        """Whether entries of this shape are wanted; when and which is asked apart."""
+    def fits(self, shape: Shape | Entry) -> bool:
+        """Whether entries of this shape, or with the shape of this one, are wanted; when and which is asked apart."""
         return (
             self.type in (None, shape.type)
             and self.verdict in (None, shape.verdict)

@@ -87,6 +87,7 @@ def make_app(records: Records, authenticate: Authenticator, rates: Rates) -> Fas
         openapi_url=None,  # `openapi` serves it, guarded as all routes are
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it tells paths, and these hold pseudonyms
     )
     app.state.records = records
     app.state.public_counts = public_counts.KeptCounts()
