@@ -64,6 +64,7 @@ class FolderLog:
         self._witnesses = witnesses
         self._index = Index(index_url, read_only=True)
         self._exporting = threading.Semaphore(EXPORTS_AT_ONCE)
+        self._sized: tuple[tuple[int, int, int], int] | None = None
 
     def entries(self, wanted: LogFilter, *, before: int | None, limit: int) -> tuple[Sequence[Logged], Extent]:
         """Return at most ``limit`` entries wanted below index ``before``, newest first. Raises `LedgerAway`."""
@@ -166,7 +167,12 @@ class FolderLog:
         return [witness.key for witness in Policy.parse(self._witnesses.read_bytes()).witnesses.values()]
 
     def _checkpoint_size(self) -> int:
-        return LogFolder(self._folder).checkpoint(self._verifier())[0].size
+        """Of the checkpoint that is published now: its signature is checked once, while it is the same file."""
+        at = (self._folder / CHECKPOINT).stat()
+        seen = at.st_ino, at.st_mtime_ns, at.st_size
+        if self._sized is None or self._sized[0] != seen:
+            self._sized = seen, LogFolder(self._folder).checkpoint(self._verifier())[0].size
+        return self._sized[1]
 
     def _verifier(self) -> Verifier:
         vkey = self._folder.with_name(f"{self._folder.name}.vkey").read_text("utf-8").removesuffix("\n")

@@ -35,8 +35,27 @@ _PLACES = (
     .order_by(sql.places.c.idx.desc())
     .limit(sa.bindparam("count"))
 )
-_PREFIX_BYTES = 8
 _NUMBER_BYTES = 4
+# Added up by the database: of a year of days, a row for each of eighty shapes would take ten times as long.
+_TALLIES = (
+    sa.select(
+        sql.tallies.c.start_ms,
+        sa.func.substr(
+            sa.bindparam("like", type_=sa.LargeBinary),
+            1 + _NUMBER_BYTES * sql.tallies.c.shape,
+            _NUMBER_BYTES,
+            type_=sa.LargeBinary,
+        ).label("told"),
+        sa.func.sum(sql.tallies.c.count),
+    )
+    .where(
+        sql.tallies.c.every == sa.bindparam("every"),
+        sql.tallies.c.start_ms >= sa.bindparam("since_ms"),
+        sql.tallies.c.start_ms < sa.bindparam("until_ms"),
+    )
+    .group_by(sql.tallies.c.start_ms, sa.text("told"))
+)
+_PREFIX_BYTES = 8
 _NO_SHAPE = 2**32 - 1
 _FOREVER = 2**63 - 1
 
@@ -107,15 +126,13 @@ class Reader:
         shapes = {number: shape for number, shape in known.items() if wanted.fits(shape)}
         if not shapes:
             return []
-        t = sql.tallies.c
-        where = (t.every == every.value) & (t.start_ms >= (wanted.since_ms or 0))
-        if wanted.until_ms is not None:
-            where &= t.start_ms < wanted.until_ms
-        like = _alike(shapes, by, upto=max(known))
-        # Added up by the database: of a year of days, a row for each of eighty shapes would take ten times as long.
-        told = sa.func.substr(like, 1 + _NUMBER_BYTES * t.shape, _NUMBER_BYTES, type_=sa.LargeBinary).label("told")
-        asked = sa.select(t.start_ms, told, sa.func.sum(t.count)).where(where).group_by(t.start_ms, sa.text("told"))
-        rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in self._db.execute(asked))
+        asked = {
+            "like": _alike(shapes, by, upto=max(known)),
+            "every": every.value,
+            "since_ms": wanted.since_ms or 0,
+            "until_ms": _FOREVER if wanted.until_ms is None else wanted.until_ms,
+        }
+        rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in self._db.execute(_TALLIES, asked))
         return list(counted(((s, shape, n) for s, shape, n in rows if shape in shapes), shapes, by))
 
     def first_ms(self) -> int | None:

@@ -1,6 +1,7 @@
 """What travels over HTTP, and nothing else: pydantic at the edge. Parsed strictly, unknown members refused."""
 
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -290,8 +291,13 @@ def epoch_ms(instant: datetime) -> int:
 
 def rfc3339(at_ms: int) -> str:
     """UTC, milliseconds."""
-    instant = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, ms = divmod(at_ms, 1000)
+    return f"{_second(second)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat().removesuffix("+00:00")
 
 
 def maybe_rfc3339(at_ms: int | None) -> str | None:
