@@ -52,6 +52,13 @@ SESSION = {
 }
 """`lock_timeout`: requests wait with us for a lock that an operator holds, so it is short, as `sqlite.BUSY_MS`."""
 
+READING = {
+    **SESSION,
+    "options": rf"{SESSION['options']} -c default_transaction_isolation=repeatable\ read"
+    " -c default_transaction_read_only=on",
+}
+"""Of the sessions that only read: set once for each of them, and not for each read."""
+
 TAKE = sa.text("SELECT pg_try_advisory_lock(hashtextextended('passerelle-consent/' || current_schema(), 0))")
 GIVE_BACK = sa.text("SELECT pg_advisory_unlock_all()")
 NOT_YET_ON_DISK = sa.text("SET LOCAL synchronous_commit TO off")
@@ -65,8 +72,8 @@ class PostgreSQL:
 
     def __init__(self, url: sa.URL) -> None:
         self._where = f"{url.host or 'local'}/{url.database}"
-        self._engine = sa.create_engine(url, connect_args=SESSION, pool_size=READERS + 1, max_overflow=0)
-        self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._engine = sa.create_engine(url, connect_args=SESSION, pool_size=1, max_overflow=0)
+        self._reading = sa.create_engine(url, connect_args=READING, pool_size=READERS, max_overflow=0)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._session: sa.Connection | None = None
@@ -87,6 +94,7 @@ class PostgreSQL:
         self._readers.shutdown()
         self._leave()
         self._engine.dispose()
+        self._reading.dispose()
 
     async def read(self, script: Script[T]) -> T:
         """Run a script that writes nothing, on one snapshot."""

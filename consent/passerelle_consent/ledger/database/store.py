@@ -41,6 +41,13 @@ SESSION = {
 """Of PostgreSQL. `statement_timeout`: a table is filled by one statement, in a second at most; an index of a new
 revision, over all entries, may take a while."""
 
+READING = {
+    **SESSION,
+    "options": rf"{SESSION['options']} -c default_transaction_isolation=repeatable\ read"
+    " -c default_transaction_read_only=on",
+}
+"""Of PostgreSQL, for who only reads: set once for each session, and not for each read."""
+
 VARIABLE = "PASSERELLE_LEDGER_STORE"
 
 
@@ -62,6 +69,7 @@ class Store:
         SQLite's own checkpoint.
         """
         self._engine = _engine(url, read_only=read_only)
+        self._read_only = read_only
         self._on_server = self._engine.dialect.name == "postgresql"
         if not read_only:
             try:
@@ -73,8 +81,9 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """One consistent state. Raises `StoreAway`."""
-        # SQLite's readers have a snapshot anyway.
-        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._on_server else {}
+        # SQLite's readers have a snapshot anyway, and so have the sessions of who only reads.
+        asked = self._on_server and not self._read_only
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if asked else {}
         with (
             _or_away(),
             self._engine.connect().execution_options(read_only=True, **snapshot) as connection,
@@ -135,7 +144,7 @@ def _engine(url: str, *, read_only: bool) -> sa.Engine:
         raise StoreFault("is not a database's URL", where=VARIABLE) from None
     backend = at.get_backend_name()
     if backend == "postgresql":
-        return sa.create_engine(at, connect_args=SESSION)
+        return sa.create_engine(at, connect_args=READING if read_only else SESSION)
     if backend != "sqlite":
         raise StoreFault(f"is a {backend} database, and neither sqlite nor postgresql", where=VARIABLE)
     if read_only:
