@@ -67,6 +67,7 @@ MALFORMED = {
 NEVER_DONE = {
     "PUT /v1/consultations/{consultation}": "its draft is about a city's own contracts, which no schema has",
     "GET /v1/consultations/{consultation}/result": "the consultation is open",
+    "GET /v1/consultations/{consultation}/result/proof": "the consultation is open",
     "POST /v1/consultations/{consultation}/answer": "the consultation is open",
     "PUT /v1/consultations/{consultation}/arguments/{n}/ruling": "each caller puts its arguments in another test",
     "POST /v1/deliveries/check": "the city of these tests has agreements and no flows",

@@ -3,12 +3,18 @@
 import hashlib
 import re
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 
 from passerelle.web.consultations.view import DAY_MS, Proposed, days_left, parted, sides
 from passerelle.web.languages import Language, typeset
 from passerelle.web.visit import FORM_TOKEN
+from passerelle_consent.ledger.audit.prove import InclusionProof
+from passerelle_consent.wire import JournalType
+from unit.ledger.fakes import SIGNER
+from unit.records.fakes import until
+from unit.web.audited import auditor
 from unit.web.consulting import ID, OFFICER, PATH, QUESTION, TAX, a_consultation, argue, close
 from unit.web.town import form_token, people
 
@@ -169,6 +175,27 @@ async def test_the_answer_is_shown_with_the_votes_and_the_leafs_digest(consulted
     assert hashlib.sha256(result.content).hexdigest() in shown
     (entry,) = [e for e in consulted.city.broker.journal() if e.digest == hashlib.sha256(result.content).digest()]
     assert entry.department == "tax"
+
+
+async def test_everybody_takes_the_proof_that_the_result_is_in_the_ledger(consulted):
+    await close(consulted)
+    answered = {"outcome": "amended", "answer": {"fr": "Un an.", "en": "One year."}}
+    async with consulted.visitor() as anybody, consulted.visitor(auditor(consulted)) as dpo:
+        assert (await anybody.get(f"{PAGE}/preuve")).status_code == 404
+        await consulted.city.call("POST", f"{PATH}/answer", answered, TAX)
+        await until(lambda: any(e.type is JournalType.CONSULTED for e in consulted.city.broker.journal()))
+        consulted.site.consent._public.clear()  # as some seconds later
+        assert (await anybody.get(f"{PAGE}/preuve")).status_code == 404, "nothing is signed yet"
+        consulted.told.integrate()
+        consulted.told.index_all()
+        proof = await anybody.get(f"{PAGE}/preuve")
+        result = await anybody.get(f"{PAGE}/resultat.json")
+        assert "tlog-proof" in proof.headers["content-disposition"]
+        entry, _ = InclusionProof.parse(proof.content).check(SIGNER.verifier)
+        assert entry.digest == hashlib.sha256(result.content).digest()
+        assert "type=consulted" not in (await anybody.get(PAGE)).text
+        (link,) = re.findall(r'href="(/audit\?type=consulted[^"]+)"', unescape((await dpo.get(PAGE)).text))
+        assert "Consultation close" in (await dpo.get(link)).text
 
 
 async def test_what_nobody_sees_in_an_argument_is_left_out(consulted):

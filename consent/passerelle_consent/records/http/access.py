@@ -105,6 +105,7 @@ OPEN: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/v1/consultations"),
         ("GET", _CONSULTATION),
         ("GET", _CONSULTATION + "/result"),
+        ("GET", _CONSULTATION + "/result/proof"),
         ("GET", _CONSULTATION + "/arguments"),
     }
 )

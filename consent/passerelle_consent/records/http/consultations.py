@@ -1,5 +1,6 @@
 """Public consultations: published and answered by a department's officers, read by anybody."""
 
+import hashlib
 import json
 import secrets
 from datetime import datetime
@@ -7,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from passerelle_consent.policy.agreements import Agreement
@@ -19,13 +21,17 @@ from passerelle_consent.records.http.bodies import In, epoch_ms, example, rfc333
 from passerelle_consent.records.http.calls import department_of, records_of
 from passerelle_consent.records.http.pages import Page, paged
 from passerelle_consent.records.http.registered import described
+from passerelle_consent.records.log import LogFilter, PublishedLog
 from passerelle_consent.records.problems import Problem
 from passerelle_consent.records.service import Records
+from passerelle_consent.wire import JournalType
 from passerelle_schemas.catalogue import Text
 
 ARGUMENTS_FIRST_MAX = 20
 """What the department itself puts for and against its draft."""
 VOICE_KEY_BYTES = 32
+CONSULTED_MAX = 50
+"""Entries that are looked at for a result's digest: consultations about one version of an agreement."""
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -209,6 +215,29 @@ async def result(request: Request, consultation: ConsultationId) -> Response:
     if held.result is None:
         raise Problem(problems.NO_RESULT)
     return Response(held.result, media_type="application/json")
+
+
+@router.get("/v1/consultations/{consultation}/result/proof", response_class=PlainTextResponse)
+@refuses(problems.NO_RESULT, problems.LEDGER_UNAVAILABLE, problems.UNKNOWN_ENTRY)
+async def result_proof(request: Request, consultation: ConsultationId) -> PlainTextResponse:
+    """Prove that the result's digest is in the log: a C2SP tlog-proof of its entry, which names nobody."""
+    records = records_of(request)
+    held = await records.read(partial(consultations.find, consultation_id=consultation))
+    if held.result is None:
+        raise Problem(problems.NO_RESULT)
+    digest = hashlib.sha256(held.result).hexdigest()
+    proved = await records.from_log(partial(_proof_of, agreement=held.agreement, digest=digest))
+    if proved is None:
+        raise Problem(problems.UNKNOWN_ENTRY)
+    headers = {"Content-Disposition": f'attachment; filename="{consultation}.tlog-proof"'}
+    return PlainTextResponse(proved, headers=headers)
+
+
+def _proof_of(log: PublishedLog, agreement: str, digest: str) -> str | None:
+    """None: no such entry is signed yet, or the index does not know it yet."""
+    wanted = LogFilter(type=JournalType.CONSULTED.value, agreement=agreement)
+    found, _ = log.entries(wanted, before=None, limit=CONSULTED_MAX)
+    return next((log.proof(one.index) for one in found if one.entry["digest"] == digest), None)
 
 
 @router.post("/v1/consultations/{consultation}/answer")

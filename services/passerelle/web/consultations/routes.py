@@ -47,6 +47,14 @@ async def result(visit: Anybody, consultation: ConsultationId) -> Response:
     return Response(rfc8785.dumps(held.body), media_type="application/json", headers=headers)
 
 
+@router.get("/{consultation}/preuve")
+async def proof(visit: Anybody, consultation: ConsultationId) -> Response:
+    """What shows that the result is in the ledger (tlog-proof): a moment after it was given."""
+    found = await visit.site.consent.public(f"/v1/consultations/{consultation}/result/proof")
+    headers = {"Content-Disposition": f'attachment; filename="{consultation}.tlog-proof"'}
+    return Response(found.text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
 @router.post("/{consultation}/voix")
 async def raise_voice(visit: Citizen, form: Form, consultation: ConsultationId) -> Response:
     """Support, object, or take one's voice back; the last word counts."""
