@@ -55,7 +55,7 @@ class Formats:
 
     def number(self, value: float) -> str:
         """`4 812 907`, with a narrow space that does not break; in English `4,812,907`."""
-        return numbers.format_decimal(value, locale=_LOCALES[self.language])
+        return _number(value, self.language)
 
     def percent(self, part: float) -> str:
         """Of a part of one: `1,4 %`."""
@@ -71,6 +71,11 @@ class Formats:
         if isinstance(at, str):
             return date.fromisoformat(at) if len(at) == len("2026-11-23") else self._local(at).date()
         return self._local(at).date() if isinstance(at, datetime) else at
+
+
+@lru_cache(maxsize=4_096)  # most are small, and come again
+def _number(value: float, language: Language) -> str:
+    return numbers.format_decimal(value, locale=_LOCALES[language])
 
 
 @lru_cache(maxsize=4_096)  # some years of days
