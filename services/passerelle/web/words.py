@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from passerelle.web.languages import Language
 from passerelle.web.visit import Visit
 
 
@@ -49,6 +50,12 @@ def period(duration: str, visit: Visit) -> str:
     return ", ".join(parts)
 
 
+def article(code: str, visit: Visit) -> str:
+    """An article of the GDPR as the page's language cites it: `6-1-a`, in English `6(1)(a)`."""
+    first, *rest = code.split("-")
+    return code if visit.language is Language.FR else first + "".join(f"({part})" for part in rest)
+
+
 def instant(at_ms: int) -> datetime:
     """Milliseconds since 1970 as an instant."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)
@@ -66,6 +73,7 @@ def department(name: str, visit: Visit) -> str:
 
 FILTERS: dict[str, Any] = {
     "state_words": state_words,
+    "article": article,
     "period": period,
     "instant": instant,
     "lower_first": lower_first,

@@ -29,6 +29,12 @@ async def test_the_desk_says_what_was_opened_and_objected_to(town):
     assert "Votre nouvelle adresse, pour les bacs de tri" in shown
 
 
+async def test_an_article_is_cited_as_the_language_does(town):
+    async with town.visitor() as anybody:
+        assert "RGPD, article 6-1-a" in said(await anybody.get("/registre/meal-tariff-income/1"))
+        assert "GDPR, Article 6(1)(a)" in said(await anybody.get("/en/registre/meal-tariff-income/1"))
+
+
 async def test_the_control_room_says_why(town, tmp_path):
     a_room(town, tmp_path)
     async with town.visitor(people()["operator"]) as on_call:

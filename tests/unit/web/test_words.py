@@ -1,10 +1,13 @@
 """Every French sentence of the pages has its English one, and no sentence stands in a page untranslated."""
 
 import re
+from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
 
 from passerelle.web import languages
 from passerelle.web.languages import Language, words
@@ -32,6 +35,14 @@ def test_every_sentence_is_translated():
         if not forms or not all(forms):
             lacking.append(f"{where}: {one}")
     assert not lacking, "\n".join(lacking)
+
+
+def test_a_sentence_stands_in_one_catalogue():
+    """In two, the one that is read last is said on the other's pages too: a citizen would clear where one erases."""
+    catalogues = sorted((WEB / "locale/en").glob("*.po"))
+    read = [read_po(BytesIO(file.read_bytes())) for file in catalogues]
+    said = Counter(message.id for catalogue in read for message in catalogue if message.id)
+    assert [message for message, times in said.items() if times > 1] == []
 
 
 def test_translations_fill_in_the_same_values():
