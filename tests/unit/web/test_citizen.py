@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 
 from passerelle.web.visit import FORM_TOKEN
+from unit.web.people import opened
 from unit.web.town import form_token
 
 CANTEEN, BINS = "meal-tariff-income", "move-cleanliness"
@@ -121,3 +122,11 @@ async def test_nobody_reads_somebody_elses_sharings(town, claire):
     async with town.visitor(claire) as visitor:
         answer = await visitor.get(f"/mes-partages/pour/{other.pseudonym.hex()}")
     assert answer.status_code in (403, 404)
+
+
+async def test_what_is_open_for_ones_life_is_not_said_to_be_closed(town, claire):
+    await opened(town, "Morel")
+    async with town.visitor(claire) as visitor:
+        shown = (await visitor.get("/mes-partages/accord/heat-plan")).text
+        assert "Une urgence a été déclarée. L’envoi est ouvert jusqu’au 2 mai 2026" in shown
+        assert "Rien ne passe, sauf si une vie" not in shown

@@ -51,6 +51,8 @@ class Control:
     """A yes on an older notice: it is asked anew."""
     lapsed: bool
     """A yes whose time is over."""
+    opened_until_ms: int | None
+    """An officer opened it for the person's life, until then (GDPR Art. 6(1)(d))."""
 
     @property
     def basis(self) -> Basis:
@@ -185,6 +187,7 @@ class Sharings:
         said = standing.stances.get(agreement.id)
         yes = said is not None and said.state in CONSENTED
         holds = yes and said is not None and (said.until_ms is None or now_ms < said.until_ms)
+        opened = [o for o in standing.overrides if o.agreement == agreement.id]
         accepted = said is not None and agreement.notice.accepts(said.notice)
         return Control(
             agreement=agreement,
@@ -194,6 +197,7 @@ class Sharings:
             consented=holds and accepted,
             superseded=holds and not accepted,
             lapsed=yes and not holds,
+            opened_until_ms=max((o.until_ms for o in opened if o.until_ms > now_ms), default=None),
         )
 
 
