@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from passerelle_consent.ledger.log.commitments import HANDLE_BYTES
+from passerelle_consent.ledger.log.entries import ID_BYTES
 from passerelle_consent.ledger.sealing.vault import SealedEntry, WrappedKey
 
 IN_MAX = 900
@@ -66,9 +68,13 @@ class _PostgreSQL:
         self._db = db
 
     def add_entries(self, start: int, entries: Sequence[SealedEntry]) -> None:
-        numbered = [(_index(i), e) for i, e in enumerate(entries, start)]
-        self._copy("entries (idx, ident, body)", (_row(i, e.ident, e.body) for i, e in numbered))
-        parts = (_row(i, e.sealed, e.handle) for i, e in numbered if e.sealed and e.handle)
+        rows: list[bytes] = []
+        parts: list[bytes] = []
+        for index, (ident, body, sealed, handle) in enumerate(entries, start):
+            rows += _ENTRY(3, 8, index, ID_BYTES, ident, len(body)), body
+            if sealed and handle:
+                parts += _PRIVATE(3, 8, index, len(sealed)), sealed, _HANDLE, handle
+        self._copy("entries (idx, ident, body)", rows)
         self._copy("private_parts (idx, sealed, handle)", parts)
 
     def add_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
@@ -90,7 +96,10 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TRAILER = struct.pack(">h", -1)
 _ROW = struct.Struct(">hi").pack
 _LENGTH = struct.Struct(">i").pack
-_index = struct.Struct(">q").pack  # a bigint
+# A row is the number of its fields, and each of them after its length; an index is a bigint.
+_ENTRY = struct.Struct(f">hiqi{ID_BYTES}si").pack
+_PRIVATE = struct.Struct(">hiqi").pack
+_HANDLE = _LENGTH(HANDLE_BYTES)
 
 
 def _row(first: bytes, second: bytes, third: bytes) -> bytes:

@@ -313,7 +313,8 @@ class Integrator:
     def _publish(self, batch: Batch, head: Head) -> None:
         with self._store.reading() as db:
             fresh = [entry.body for entry in batch.entries]
-            self._publisher.publish(JustCommitted(reader=db, start=batch.start, fresh=fresh), head)
+            just = JustCommitted(reader=db, start=batch.start, fresh=fresh, tiles=batch.tiles)
+            self._publisher.publish(just, head)
         _log.info(
             "integrated", decisions=batch.decisions, journal=len(batch.entries) - batch.decisions, size=batch.size
         )

@@ -7,7 +7,7 @@ cut off is taken up at the next, and a folder that was taken away is written ane
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,15 +49,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JustCommitted:
-    """A state of the database of which the last entries are at hand: they need not be read back."""
+    """A state of the database of which what came last is at hand: it need not be read back."""
 
     reader: Source
     start: int
     fresh: Sequence[bytes]
+    """Entries from ``start`` on."""
+    tiles: Mapping[tuple[int, int], bytes]
+    """Those that are new or have grown with them, by level and index."""
 
     def tile(self, level: int, index: int) -> bytes:
         """Hashes of a tile."""
-        return self.reader.tile(level, index)
+        return self.tiles.get((level, index)) or self.reader.tile(level, index)
 
     def bodies(self, start: int, end: int) -> Sequence[bytes]:
         """Entries ``[start, end)`` in order."""
@@ -120,7 +123,7 @@ class FolderPublisher:
         path = self._folder.with_name(f"{self._folder.name}.vkey")
         self._staging.mkdir(parents=True, exist_ok=True)
         draft = self._draft("vkey", f"{self._verifier.encode()}\n".encode())
-        draft.replace(path)
+        Path(draft).replace(path)
         return path
 
     def _agreed(self, source: Source, current: Checkpoint) -> Checkpoint | None:
@@ -140,24 +143,27 @@ class FolderPublisher:
         return published
 
     def _write_tiles(self, source: Source, size: int, since: int) -> None:
-        touched: set[Path] = {self._folder}
+        changed: set[str] = set()
         with ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-files") as writers:
             for some in _batched(_files(source, size, since)):
-                for folders in writers.map(lambda file: self._replace(*file), some):
-                    touched |= folders
+                changed.update(writers.map(lambda file: self._replace(*file), some))
             # Names must be on disk before the checkpoint that needs them.
+            touched = {self._folder / parent for folder in map(Path, changed) for parent in (folder, *folder.parents)}
             list(writers.map(_sync, touched))
 
-    def _replace(self, name: str, data: bytes) -> set[Path]:
-        """Write a file so that a reader sees all of it or none; return the folders whose names changed."""
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._draft(name, data).replace(path)
-        return {folder for folder in path.parents if folder.is_relative_to(self._folder)}
+    def _replace(self, name: str, data: bytes) -> str:
+        """Write a file so that a reader sees all of it or none; return in which folder, by its path within the log."""
+        draft, path, parent = self._draft(name, data), f"{self._folder}/{name}", name.rpartition("/")[0]
+        try:
+            os.replace(draft, path)  # noqa: PTH105 - of hundreds of files at once, each `Path` costs as much as this
+        except FileNotFoundError:
+            (self._folder / parent).mkdir(parents=True, exist_ok=True)
+            os.replace(draft, path)  # noqa: PTH105
+        return parent
 
-    def _draft(self, name: str, data: bytes) -> Path:
-        draft = self._staging / name.replace("/", "-")
-        with draft.open("wb") as file:
+    def _draft(self, name: str, data: bytes) -> str:
+        draft = f"{self._staging}/{name.replace('/', '-')}"
+        with open(draft, "wb") as file:  # noqa: PTH123 - as above
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

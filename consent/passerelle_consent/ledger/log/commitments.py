@@ -10,13 +10,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.log.canonical import canonical
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
 
 KEY_BYTES = 32
 COMMIT_NONCE_BYTES = 32
@@ -32,7 +35,8 @@ _SEAL_DOMAIN = b"passerelle/ledger/seal/v1"
 _WRAP_DOMAIN = b"passerelle/ledger/wrap/v1\n"
 _HANDLE_DOMAIN = b"passerelle/ledger/handle/v1"
 
-RANDOM_BLOCK_BYTES = 1 << 14
+RANDOM_BLOCK_BYTES = 1 << 16
+"""Several times what one record of decisions takes, so that little of a block is left over."""
 
 Random: TypeAlias = Callable[[int], bytes]
 """``os.urandom``, or a seeded stand-in."""
@@ -57,6 +61,18 @@ def subject_commit(key: bytes, ident: bytes) -> bytes:
     return hmac.digest(key, ident, "sha256")
 
 
+def _keyed(secret: bytes) -> tuple["HASH", "HASH"]:
+    """SHA-256 with the inner and with the outer padded key taken in: all of HMAC that does not depend on the text.
+
+    RFC 2104, 4, describes it. Two copies of these cost a quarter of a copy of the standard library's `hmac.HMAC`.
+    """
+    padded = secret.ljust(sha256().block_size, b"\0")
+    return sha256(padded.translate(_INNER)), sha256(padded.translate(_OUTER))
+
+
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+
+
 def handle(key: bytes) -> bytes:
     """HMAC-SHA-256(k_subject, domain)[:16]: under what the database lists a person's entries. It is published nowhere.
 
@@ -76,19 +92,25 @@ class SubjectKey:
     """k_subject with what is derived from it."""
 
     secret: bytes = field(repr=False)
-    mac: hmac.HMAC = field(repr=False, compare=False)
-    """HMAC-SHA-256 under the key, keyed once: a copy of it costs half of a new one."""
+    inner: "HASH" = field(repr=False, compare=False)
+    outer: "HASH" = field(repr=False, compare=False)
+    """HMAC-SHA-256 under the key, as `_keyed` makes it."""
     seal: AESGCM = field(repr=False, compare=False)
     handle: bytes
 
     @classmethod
     def of(cls, secret: bytes) -> "SubjectKey":
         """Derive the sealing key: one block of HMAC, as HKDF-Expand does for 32 bytes (RFC 5869, 2.3)."""
-        mac = hmac.new(secret, digestmod="sha256")
-        sealing, listing = mac.copy(), mac.copy()
-        sealing.update(_SEAL_DOMAIN)
-        listing.update(_HANDLE_DOMAIN)
-        return cls(secret=secret, mac=mac, seal=AESGCM(sealing.digest()), handle=listing.digest()[:HANDLE_BYTES])
+        inner, outer = _keyed(secret)
+        sealing, listing = _mac(inner, outer, _SEAL_DOMAIN), _mac(inner, outer, _HANDLE_DOMAIN)
+        return cls(secret=secret, inner=inner, outer=outer, seal=AESGCM(sealing), handle=listing[:HANDLE_BYTES])
+
+
+def _mac(inner: "HASH", outer: "HASH", text: bytes) -> bytes:
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(text)
+    outer.update(inner.digest())
+    return outer.digest()
 
 
 class Committed(NamedTuple):
@@ -105,13 +127,11 @@ class Committed(NamedTuple):
 def commit(key: SubjectKey, ident: bytes, private: bytes, drawn: bytes) -> Committed:
     """Commit to ``private`` and seal it. ``drawn``: `DRAWN_BYTES` of randomness that are used for nothing else."""
     iv, opened = drawn[COMMIT_NONCE_BYTES:], drawn[:COMMIT_NONCE_BYTES] + private
-    mac = key.mac.copy()
-    mac.update(ident)
     return Committed(
-        subject_commit=mac.digest(),
-        body_commit=sha256(_BODY_DOMAIN + opened).digest(),
-        sealed=iv + key.seal.encrypt(iv, opened, ident),
-        handle=key.handle,
+        _mac(key.inner, key.outer, ident),
+        sha256(_BODY_DOMAIN + opened).digest(),
+        iv + key.seal.encrypt(iv, opened, ident),
+        key.handle,
     )
 
 

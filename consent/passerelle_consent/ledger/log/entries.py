@@ -236,6 +236,7 @@ def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").zfill(len("0000-00-00T00:00:00"))
 
 
+@lru_cache(maxsize=256)  # whoever decides, decides hundreds in a millisecond
 def time_text(time_ms: int) -> str:
     """RFC 3339 in UTC with three digits: one spelling for each millisecond. Raises `Invalid`."""
     if not 0 <= time_ms <= TIME_MS_MAX:

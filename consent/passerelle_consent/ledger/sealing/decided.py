@@ -1,10 +1,11 @@
 """From the rows of `decisions` to sealed entries. Pure, and the hot path of the integrator.
 
 A decision's entry is what its flow, its verdict and its reason make it, but for four values. So each such kind is
-written once as an `Entry`, which holds it to the format, and the four are set into its canonical text: the same bytes
-as `Entry.encode` writes, in a tenth of the time. A test holds the two together.
+written once as an `Entry`, which holds it to the format, and the four are set between the parts of its canonical text:
+the same bytes as `Entry.encode` writes, in a tenth of the time. A test holds the two together.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,8 +27,8 @@ that garbage cannot fill the table of keys."""
 class _Kind:
     """What all decisions of one flow, verdict and reason have in common."""
 
-    text: str
-    """The canonical entry, with %s for body_commit, decision, subject_commit and time, in that order."""
+    parts: tuple[str, str, str, str, str]
+    """The canonical entry, cut where body_commit, decision, subject_commit and time stand, in that order."""
     proven: bool
     """Whether the subject is known to exist, so that a key may be kept for it."""
 
@@ -50,17 +51,18 @@ class _Kinds(dict[tuple[int, str, str], _Kind]):
 def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
     """Yield an entry for each row, in order. Raises `Invalid` for one that the entry format does not take."""
     kinds, drawn = _Kinds(read), vault.random(DRAWN_BYTES * len(read.rows))
-    for number, row in enumerate(read.rows):
+    for at, row in zip(range(0, len(drawn), DRAWN_BYTES), read.rows, strict=True):
         kind = kinds[row["flow"], row["verdict"], row["reason"]]
         ident, private = row["id"], private_of(row)
         key = vault.key_of(row["subject"], proven=kind.proven)
         if key is not None:
-            at = number * DRAWN_BYTES
-            committed = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
+            subject, body, sealed, handle = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
         else:
-            committed = commit_unseen(ident, private, vault.random(2 * KEY_BYTES))
-        told = committed.body_commit.hex(), ident.hex(), committed.subject_commit.hex(), time_text(row["at_ms"])
-        yield SealedEntry(ident, (kind.text % told).encode(), committed.sealed or None, committed.handle)
+            subject, body, sealed, handle = commit_unseen(ident, private, vault.random(2 * KEY_BYTES))
+        first, second, third, fourth, last = kind.parts
+        time = time_text(row["at_ms"])
+        text = f"{first}{body.hex()}{second}{ident.hex()}{third}{subject.hex()}{fourth}{time}{last}"
+        yield SealedEntry(ident, text.encode(), sealed or None, handle)
 
 
 def subjects_of(read: DecisionRows) -> Iterator[bytes]:
@@ -82,11 +84,11 @@ def _kind(policy: bytes, flow: FlowUse | None, verdict: str, reason: str) -> _Ki
     entry = Entry(
         type=EntryType.DECISION, time_ms=0, policy=policy, verdict=verdict_of(verdict), reason=why, **names, **zeros
     )
-    text = entry.encode().decode()
-    # No name in an entry holds a quote or a percent sign: `Entry` has just seen to that.
-    for name, zero in zeros.items():
-        text = text.replace(f'"{name}":"{zero.hex()}"', f'"{name}":"%s"')
-    return _Kind(text=text.replace(f'"time":"{time_text(0)}"', '"time":"%s"'), proven=why not in UNPROVEN_SUBJECT)
+    values = {**{name: zero.hex() for name, zero in zeros.items()}, "time": time_text(0)}
+    # No name in an entry holds a quote: `Entry` has just seen to that.
+    cuts = "|".join(f'(?<="{name}":"){value}(?=")' for name, value in values.items())
+    first, second, third, fourth, last = re.split(cuts, entry.encode().decode())
+    return _Kind(parts=(first, second, third, fourth, last), proven=why not in UNPROVEN_SUBJECT)
 
 
 def private_of(row: dict[str, Any]) -> bytes:
