@@ -28,7 +28,7 @@ PLACES = {
     "among the tiles": (FolderPublisher, "_replace", "after"),
     "before the checkpoint": (FolderPublisher, "_write_tiles", "after"),
     "published": (FolderPublisher, "_drop_outgrown", "before"),
-    "the whole step done": (Integrator, "_commit", "after"),
+    "the whole step done": (Integrator, "_publish", "after"),
 }
 
 

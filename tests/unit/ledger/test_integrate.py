@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import threading
+import time
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
@@ -23,6 +25,7 @@ from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import encode_journal
 from unit.ledger.fakes import MASTERS, ON_SQLITE, SIGNER, FakeConsumer, stop_after
 
+WAIT_S_MAX = 20
 ANN, BOB = b"A" * 16, b"B" * 16
 
 
@@ -348,6 +351,65 @@ def test_what_was_prepared_on_a_step_that_failed_goes_with_it(town, monkeypatch)
     integrator.resign()
     assert [entry.ident for entry in said(town)] == ids
     assert valid(town).size == 30
+
+
+@pytest.fixture
+def backlog(town, monkeypatch):
+    """Six steps of five decisions each, and an integrator that leads and has done one."""
+    monkeypatch.setattr("passerelle_consent.ledger.integrator.integrate.STEP_BYTES_MAX", 1)
+    monkeypatch.setattr(feeds, "POLL_RECORDS_MAX", 1)
+    integrator = town.started()
+    town.decide(count=5)
+    integrator.step()  # which sweeps, and so waits, since a last life may have left something
+    for _ in range(6):
+        town.decide(count=5)
+    return integrator
+
+
+def test_one_step_is_committed_while_the_one_before_is_published(town, backlog):
+    publish, may, published = backlog._publisher.publish, threading.Event(), []
+
+    def waiting(source, head):
+        assert may.wait(WAIT_S_MAX)
+        publish(source, head)
+        published.append(head.checkpoint.size)
+
+    backlog._publisher.publish = waiting
+    backlog.step(ahead=True)
+    backlog.step(ahead=True)
+    end = time.monotonic() + WAIT_S_MAX
+    while len(types(town)) < 15:
+        assert time.monotonic() < end, "the second step waits for the first to be published"
+    assert valid(town).size == 5
+    may.set()
+    while backlog.step(ahead=True).full:
+        pass
+    backlog.resign()
+    assert published == [10, 15, 20, 25, 30, 35]
+    assert valid(town).size == 35
+
+
+def test_a_publication_that_fails_ends_the_step_after_it(town, backlog):
+    """That one is committed, and no other: who starts again publishes both before it goes on."""
+    publish, faults = backlog._publisher.publish, [PublishFault("full")]
+
+    def failing(source, head):
+        if faults:
+            raise faults.pop()
+        publish(source, head)
+
+    backlog._publisher.publish = failing
+    backlog.step(ahead=True)
+    backlog.step(ahead=True)
+    with pytest.raises(PublishFault):
+        backlog.step(ahead=True)
+    assert (len(types(town)), valid(town).size) == (15, 5)
+    assert backlog.start()
+    assert valid(town).size == 15
+    while backlog.step(ahead=True).full:
+        pass
+    backlog.resign()
+    assert valid(town).size == 35
 
 
 def test_one_leads_and_another_waits_for_its_end(town):

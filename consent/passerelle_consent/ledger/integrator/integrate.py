@@ -4,9 +4,9 @@ A step is one database transaction: entries, private parts, keys, tiles, offsets
 was not committed is read again from the stored offsets; what was committed and not published is published by the next
 step, or by the next leader. `sequence` says in which order things go in.
 
-While there is a backlog, one step is committed and published in a thread while the next is read and sealed: most of
-the first is waiting for the database and the disk. Steps are committed in their order, each on the one before it, and
-what cannot be committed takes down whatever was prepared upon it.
+While there is a backlog, three steps are under way: one is published and one is committed, each in a thread that
+mostly waits for the disk or the database, while the next is read and sealed. Steps are committed in their order, each
+on the one before it, and published in that order; what cannot be committed takes down whatever was prepared upon it.
 
 Kafka's offsets make decisions exact. The journal comes from a transactional outbox, which may send a row twice: its
 entries are told apart by their ids.
@@ -136,6 +136,8 @@ class Integrator:
         self._vault = Vault(masters=masters, random=self._random)
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="ledger-commit")
         self._committing: Future[None] | None = None
+        self._announcer = ThreadPoolExecutor(1, thread_name_prefix="ledger-publish")
+        self._publishing: Future[None] | None = None
 
     # --- the component ------------------------------------------------------------------------------------------
 
@@ -186,12 +188,13 @@ class Integrator:
         """Finish what is being committed, and give the lead back: another need not wait for the lease to end."""
         try:
             self._settle()
+            self._see_published()
             if self._lease is not None:
                 with self._store.writing() as db:
                     db.renew(self._lease, 0)
         except (NotLeader, MasterChanged, StoreAway, PublishFault) as fault:
             _log.warning("resigned", error=type(fault).__name__)  # it is another's already, or ends by itself
-        self._lease = None
+        self._give_up()
 
     def step(self, *, ahead: bool = False) -> Step:
         """Integrate what is new and publish it. Raises `Fault`; the state is then that of the last commit.
@@ -209,6 +212,7 @@ class Integrator:
                 self._committing = self._committer.submit(self._commit, batch, self._led())
             if not (ahead and taken.full and not taken.journal):
                 self._settle()
+                self._see_published()
         except BaseException:
             self._give_up()
             raise
@@ -280,7 +284,7 @@ class Integrator:
         return fresh.drafts(taken.now), fresh.drafts(taken.due)
 
     def _commit(self, batch: Batch, lease: Lease) -> None:
-        """Write everything in one transaction, then publish. In a thread of its own, one at a time.
+        """Write everything in one transaction, then have it published. In a thread of its own, one at a time.
 
         With nothing to write, only the lease and the offsets are renewed, now and then: offsets also move behind
         markers of transactions, and must not lag behind the topic's retention.
@@ -297,12 +301,14 @@ class Integrator:
             for topic, positions in batch.positions.items():
                 db.put_positions(topic, positions)
         self._renewed_ms = signed_ms
+        self._see_published()
         if batch.entries:
-            self._publish(batch, head)
-        else:
-            self.publish()  # with nothing new, too: that the log is alive is told by its checkpoint's time
+            self._publishing = self._announcer.submit(self._publish, batch, head)
+        else:  # with nothing new, too: that the log is alive is told by its checkpoint's time
+            self._publishing = self._announcer.submit(self.publish)
         self._unswept |= bool(batch.keys.destroyed)
         if self._unswept:
+            self._see_published()  # which reads the database, and would be in the way
             self._unswept = not self._store.sweep()
 
     def _see_master(self, batch: Batch) -> None:
@@ -320,10 +326,16 @@ class Integrator:
         )
 
     def _settle(self) -> None:
-        """Wait until the step before is committed and published. Raises what it raised."""
+        """Wait until the step before is committed, and the one before that published. Raises what either raised."""
         committing, self._committing = self._committing, None
         if committing is not None:
             committing.result()
+
+    def _see_published(self) -> None:
+        """Wait until all that was committed is published. Raises what that raised."""
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            publishing.result()
 
     def _give_up(self) -> None:
         """What is in memory is ahead of the store: `start` goes back to it, once nothing is being written any more."""
@@ -331,6 +343,9 @@ class Integrator:
         committing, self._committing = self._committing, None
         if committing is not None:
             committing.exception()
+        publishing, self._publishing = self._publishing, None  # only now: a commit hands on to it
+        if publishing is not None:
+            publishing.exception()
 
     def _signed_edge(self, db: Reader) -> RightEdge:
         """The tree to append to. It must have the root that was signed last, else nothing is ever signed again.

@@ -66,10 +66,11 @@ def _keyed(secret: bytes) -> tuple["HASH", "HASH"]:
 
     RFC 2104, 4, describes it. Two copies of these cost a quarter of a copy of the standard library's `hmac.HMAC`.
     """
-    padded = secret.ljust(sha256().block_size, b"\0")
+    padded = secret.ljust(_BLOCK_BYTES, b"\0")
     return sha256(padded.translate(_INNER)), sha256(padded.translate(_OUTER))
 
 
+_BLOCK_BYTES = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 

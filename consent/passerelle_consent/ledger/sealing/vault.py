@@ -23,7 +23,7 @@ from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.sealing.sequence import Draft
 
 KEPT_MAX = 50_000
-"""Unwrapped keys that are kept for the batches to come: some 50 MB, and a day's persons of a large town."""
+"""Unwrapped keys that are kept for the batches to come: some 170 MB, and a day's persons of a large town."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
