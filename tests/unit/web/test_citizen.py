@@ -130,3 +130,14 @@ async def test_what_is_open_for_ones_life_is_not_said_to_be_closed(town, claire)
         shown = (await visitor.get("/mes-partages/accord/heat-plan")).text
         assert "Une urgence a été déclarée. L’envoi est ouvert jusqu’au 2 mai 2026" in shown
         assert "Rien ne passe, sauf si une vie" not in shown
+
+
+async def test_whoever_signs_in_again_sees_what_would_be_sent(town, claire):
+    async with town.visitor(claire) as visitor:
+        sent = fields(await visitor.get(f"/mes-partages/accord/{CANTEEN}"))
+        visitor.cookies.delete("session")
+        away = await visitor.post(f"/mes-partages/accord/{CANTEEN}", data=sent)
+        assert "/connexion" in away.headers["location"]
+        visitor.cookies.set("session", town.session(claire))
+        shown = await visitor.get("/reprendre")
+    assert "<p>Tarif de cantine\u00a0: <strong>Je suis d’accord</strong></p>" in shown.text
