@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -36,6 +36,9 @@ _PLACES = (
     .limit(sa.bindparam("count"))
 )
 _NUMBER_BYTES = 4
+_REACHED = sa.select(sql.reached).where(sql.reached.c.layout == LAYOUT)
+_SHAPES = sa.select(sql.shapes.c.id, sql.shapes.c.said, sql.shapes.c.first_idx, sql.shapes.c.last_idx)
+_FIRST_MS, _LAST_MS = (sa.select(f(sql.hours.c.start_ms)) for f in (sa.func.min, sa.func.max))
 # Added up by the database: of a year of days, a row for each of eighty shapes would take ten times as long.
 _TALLIES = (
     sa.select(
@@ -68,9 +71,8 @@ class Reached:
     root: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
-    """A shape with the places of its first and its last entry."""
+class _Known(NamedTuple):
+    """A shape with the places of its first and its last entry. Made for all of them at each look-up: a plain tuple."""
 
     id: int
     shape: Shape
@@ -86,7 +88,7 @@ class Reader:
 
     def reached(self) -> Reached:
         """Return how far the index is; nowhere when it is of another layout."""
-        row = self._db.execute(sa.select(sql.reached).where(sql.reached.c.layout == LAYOUT)).first()
+        row = self._db.execute(_REACHED).first()
         return Reached(size=0, root=tree.EMPTY_ROOT) if row is None else Reached(size=row.size, root=row.root)
 
     def newest(self, wanted: Selection, *, before: int | None, limit: int) -> list[int]:
@@ -132,17 +134,18 @@ class Reader:
             "since_ms": wanted.since_ms or 0,
             "until_ms": _FOREVER if wanted.until_ms is None else wanted.until_ms,
         }
-        rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in self._db.execute(_TALLIES, asked))
+        told = self._db.execute(_TALLIES, asked).all()
+        rows = ((start_ms, int.from_bytes(n), int(count)) for start_ms, n, count in told)
         return list(counted(((s, shape, n) for s, shape, n in rows if shape in shapes), shapes, by))
 
     def first_ms(self) -> int | None:
         """Return when the first hour began that has an entry."""
-        first: int | None = self._db.scalar(sa.select(sa.func.min(sql.hours.c.start_ms)))
+        first: int | None = self._db.scalar(_FIRST_MS)
         return first
 
     def last_ms(self) -> int | None:
         """Return when the last hour began that has an entry."""
-        last: int | None = self._db.scalar(sa.select(sa.func.max(sql.hours.c.start_ms)))
+        last: int | None = self._db.scalar(_LAST_MS)
         return last
 
     def known(self) -> dict[Shape, int]:
@@ -150,8 +153,8 @@ class Reader:
         return {k.shape: k.id for k in self._known()}
 
     def _known(self) -> Iterator[_Known]:
-        for row in self._db.execute(sa.select(sql.shapes)):
-            yield _Known(id=row.id, shape=_shape(row.said), first=row.first_idx, last=row.last_idx)
+        for number, said, first, last in self._db.execute(_SHAPES).all():
+            yield _Known(number, _shape(said), first, last)
 
     def _span(self, wanted: Selection, before: int | None) -> tuple[int, int]:
         """Return between which places the entries of the time wanted stand: the log's order is nearly that of time."""
@@ -205,7 +208,7 @@ class Reader:
         count = CHUNK
         while start < end:
             asked = {"shape": shape, "start": start, "end": end, "count": count, **times}
-            places = list(self._db.scalars(_PLACES, asked))
+            places = self._db.scalars(_PLACES, asked).all()
             yield from places
             end = places[-1] if len(places) == count else start
             count = min(CHUNK_MAX, 4 * count)
@@ -215,7 +218,6 @@ SHAPE_NAMES = tuple(name for name in Shape.__slots__ if name != "agreements")
 
 
 @lru_cache(maxsize=10_000)
-@lru_cache(maxsize=4_096)  # a log has some hundreds, and each look-up goes through all of them
 def _shape(said: str) -> Shape:
     return shape_of(json.loads(said))
 

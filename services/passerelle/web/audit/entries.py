@@ -43,6 +43,16 @@ class Row:
         )
 
     @property
+    def outcome(self) -> tuple[str | None, ...]:
+        """All that is shown of what was decided, or happened."""
+        return self.type, self.verdict, self.reason
+
+    @property
+    def way(self) -> tuple[str | None, ...]:
+        """All that is shown of where from and where to."""
+        return self.verdict, self.flow, self.recipient, self.department
+
+    @property
     def kind(self) -> str:
         """The type in words, as a message."""
         return TYPES.get(self.type, self.type)

@@ -18,7 +18,7 @@ from passerelle.web.rendering import page
 from passerelle.web.service import Answer, Refused
 from passerelle.web.visit import Auditor, Visit
 
-PAGE = 25
+PAGE = 20
 OVERRIDES = 50
 PLACE_MAX = 2**53 - 1
 
