@@ -14,6 +14,7 @@ from passerelle.web.audit.alarms import MonitorFiles, parse
 from passerelle.web.audit.chart import HEIGHT, SLOT, chart, totals
 from passerelle.web.audit.labels import ALARMS, READERS, REASONS, TYPES, VERDICTS
 from passerelle.web.audit.query import Criterion, Search
+from passerelle.web.audit.routes import PAGE
 from passerelle.web.visit import FORM_TOKEN
 from passerelle_consent.ledger.audit.scan import Answer
 from passerelle_consent.ledger.audit.watch import Kind
@@ -142,7 +143,7 @@ async def test_pages_of_a_long_list_follow_each_other(town, visitor, claire):
     first = await visitor.get("/audit?resultat=deny")
     following = re.search(r'href="(/audit\?[^"]*suite=[^"]*)"', first.text)[1].replace("&amp;", "&")
     second = await visitor.get(following)
-    assert (first.text.count('id="l-'), second.text.count('id="l-')) == (25, 5)
+    assert (first.text.count('id="l-'), second.text.count('id="l-')) == (PAGE, 30 - PAGE)
     elsewhere = await visitor.get(following.replace("deny", "permit"))
     assert (elsewhere.status_code, elsewhere.headers["location"].count("suite")) == (303, 0)
 
