@@ -21,6 +21,11 @@ class Language(StrEnum):
     FR = "fr"
     EN = "en"
 
+    @classmethod
+    def of(cls, path: str) -> "Language":
+        """Of an address of ours."""
+        return cls.EN if f"{path.partition('?')[0]}/".startswith(f"{cls.EN.prefix}/") else cls.FR
+
     @property
     def prefix(self) -> str:
         """What its addresses begin with."""
@@ -85,11 +90,9 @@ class LanguagePaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == "http":
-            language = Language.FR
-            path: str = scope["path"]
-            prefix = Language.EN.prefix
-            if path == prefix or path.startswith(prefix + "/"):
-                language, path = Language.EN, path[len(prefix) :] or "/"
+            language = Language.of(scope["path"])
+            if language.prefix:
+                path = scope["path"].removeprefix(language.prefix) or "/"
                 scope = {**scope, "path": path, "raw_path": path.encode()}
             scope.setdefault("state", {})["language"] = language
         await self._app(scope, receive, send)

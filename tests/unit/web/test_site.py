@@ -2,8 +2,11 @@ import re
 
 import pytest
 
+from passerelle.web.languages import Language
 from passerelle.web.rendering import TEMPLATES
 from passerelle.web.sessions import Audience
+from passerelle.web.signing_in.provider import SignInFailed
+from passerelle.web.signing_in.routes import ASKED_COOKIE, BACK
 from passerelle.web.visit import NeedsSignIn
 
 
@@ -82,3 +85,28 @@ async def test_assets_are_compressed_and_kept_for_ever(town):
         answer = await visitor.get(town.site.assets.url("site.css"))
     assert answer.headers["content-encoding"] == "gzip"
     assert "immutable" in answer.headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    ("path", "language"),
+    [("/", "fr"), ("/en", "en"), ("/en?q=x", "en"), ("/en/aide", "en"), ("/entree", "fr"), ("/aide?q=/en/", "fr")],
+)
+def test_an_address_tells_its_language(path, language):
+    assert Language.of(path) == language
+
+
+class NobodyConfirmed:
+    """A provider whose answers are never good."""
+
+    async def answer(self, *_):
+        raise SignInFailed("test")
+
+
+@pytest.mark.parametrize(("prefix", "language"), [("", "fr"), ("/en", "en")])
+async def test_whoever_comes_back_from_the_provider_is_spoken_to_as_before(town, prefix, language):
+    town.site.providers[Audience.CITIZEN] = NobodyConfirmed()
+    token, asked = town.site.kept.ask(Audience.CITIZEN, f"{prefix}/mes-partages", None)
+    async with town.visitor() as visitor:
+        visitor.cookies.set(ASKED_COOKIE, token)
+        answer = await visitor.get(BACK, params={"state": asked.state, "code": "x"})
+    assert (answer.status_code, f'<html lang="{language}"' in answer.text) == (400, True)

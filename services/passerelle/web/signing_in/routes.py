@@ -1,6 +1,7 @@
 """Signing in and out, and a form that was sent when the session was over."""
 
 import secrets
+from dataclasses import replace
 
 import structlog
 from fastapi import APIRouter, Request
@@ -8,6 +9,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from passerelle.issuer import Bearing
 from passerelle.web.home import ours
+from passerelle.web.languages import Language
 from passerelle.web.rendering import page
 from passerelle.web.sessions import Audience, Person, Session
 from passerelle.web.signing_in import identity
@@ -63,6 +65,7 @@ async def back(visit: Anybody, request: Request) -> Response:
     asked = site.kept.answered(request.cookies.get(ASKED_COOKIE), request.query_params.get("state", ""))
     if asked is None or "code" not in request.query_params:
         return _failed(visit, SignInFailed(request.query_params.get("error", "state")[:40]))
+    visit = replace(visit, language=Language.of(asked.back_to))  # the provider knows one address of ours, in French
     provider = site.providers[asked.audience]
     try:
         signed_in = await provider.answer(asked, request.query_params["code"], site.public_url + BACK)
