@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import fastavro
@@ -34,6 +34,7 @@ DEAD = "deadletter.agents.lutece"
 OPERATORS = {"Ramen": "cleanliness", "DVD-X": "roads", "DPMP-Y": "police", "DEVE": "parks", "LIME": None}
 POISON = 0.02
 DRAIN_S = 120
+TAKEN_OVER_S = 60
 
 
 def topic_of(type_):
@@ -235,7 +236,7 @@ class World:
         log, folded, subjects = await self.read(JOIN_LOG), 0, 0
         for (_, partition), records in log.items():
             newest = {}
-            next_, held = checkpoint(self._checkpoints() / f"{partition}.db")
+            next_, held = await self._checkpoint(partition)
             for record in records:
                 if record.offset < next_:
                     side, rank, (_, *where) = arrival(record)
@@ -243,6 +244,14 @@ class World:
             assert held == {(subject, side, *where) for (subject, side), (_, where) in newest.items()}
             folded, subjects = folded + next_, subjects + len({subject for subject, *_ in held})
         return {"folded": folded, "of": sum(map(len, log.values())), "subjects": subjects}
+
+    async def _checkpoint(self, partition):
+        """Of a partition that somebody has just taken over, the file may not be made yet."""
+        async with asyncio.timeout(TAKEN_OVER_S):
+            while True:
+                with suppress(sqlite3.OperationalError):
+                    return checkpoint(self._checkpoints() / f"{partition}.db")
+                await asyncio.sleep(0.2)
 
     def lose_checkpoints(self):
         """Whoever has one open goes on with it, and it is gone with that process."""
@@ -287,7 +296,7 @@ def newer(newest, subject, side, rank, where):
 def checkpoint(path):
     """(next offset, what is held): the format of the SDK's file, read by hand."""
     held = set()
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:  # else it would be made here
         ((next_,),) = db.execute("select next from fold")
         for subject, packed in db.execute("select subject, entries from held"):
             at = 0
