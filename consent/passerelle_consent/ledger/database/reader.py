@@ -36,6 +36,11 @@ class Head:
     note: bytes
 
 
+_TILE = sa.select(sql.tiles.c.hashes).where(
+    sql.tiles.c.level == sa.bindparam("level"), sql.tiles.c.idx == sa.bindparam("index")
+)
+
+
 class Reader:
     """Reads within one transaction: one consistent state."""
 
@@ -55,8 +60,7 @@ class Reader:
 
     def tile(self, level: int, index: int) -> bytes:
         """Hashes of a tile, empty when there is none."""
-        where = (sql.tiles.c.level == level) & (sql.tiles.c.idx == index)
-        return self._db.scalar(sa.select(sql.tiles.c.hashes).where(where)) or b""
+        return self._db.scalar(_TILE, {"level": level, "index": index}) or b""
 
     def bodies(self, start: int, end: int) -> list[bytes]:
         """Entries ``[start, end)`` in order."""
