@@ -65,6 +65,7 @@ def environment(language: Language) -> Environment:
     )
     env.policies["ext.i18n.trimmed"] = True
     env.spoken = words(language)
+    # The extension adds this method to the environment, which its type does not know.
     env.install_gettext_callables(env.spoken.gettext, env.spoken.ngettext, newstyle=True)  # type: ignore[attr-defined]
     env.globals["gettext"] = env.globals["_"] = _saying(env.spoken.gettext)
     env.filters.update(FILTERS | codes.FILTERS)

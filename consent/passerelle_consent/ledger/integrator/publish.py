@@ -158,12 +158,12 @@ class FolderPublisher:
             os.replace(draft, path)  # noqa: PTH105 - of hundreds of files at once, each `Path` costs as much as this
         except FileNotFoundError:
             (self._folder / parent).mkdir(parents=True, exist_ok=True)
-            os.replace(draft, path)  # noqa: PTH105
+            os.replace(draft, path)  # noqa: PTH105 - as above
         return parent
 
     def _draft(self, name: str, data: bytes) -> str:
         draft = f"{self._staging}/{name.replace('/', '-')}"
-        with open(draft, "wb") as file:  # noqa: PTH123 - as above
+        with open(draft, "wb") as file:  # noqa: PTH123 - as in `_replace`: no `Path` for each of hundreds
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
