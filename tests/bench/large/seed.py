@@ -35,8 +35,9 @@ from passerelle_consent.ledger.query.index import Batch, Index
 from passerelle_consent.ledger.query.places import Reached, prefix_of
 from passerelle_consent.ledger.sealing.decided import seal_decisions
 from passerelle_consent.ledger.sealing.vault import Vault, WrappedKey
+from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.records import migrations as of_consent
-from passerelle_consent.wire import DecisionRows, FlowUse
+from passerelle_consent.wire import DecisionRows, FlowUse, Kind, Source
 from postgresql import Server
 from unit.ledger.fakes import MASTERS, ORIGIN, SIGNER
 from unit.web.town import lutece
@@ -46,7 +47,7 @@ CHUNK = 64 * TILE_WIDTH
 MONTHS_MS = 395 * 86_400_000
 """How far back the log goes: thirteen months, so that the register's year is full."""
 ROWS_AT_ONCE = 50_000
-DENIED = ("consent_withdrawn", "consent_not_given", "objected", "consent_expired")
+DENIED = (Reason.CONSENT_WITHDRAWN, Reason.CONSENT_NOT_GIVEN, Reason.OBJECTED, Reason.CONSENT_EXPIRED)
 
 
 class Keys(Vault):
@@ -79,37 +80,27 @@ class Sealer:
     optional: list[tuple[str, ...]]
     refs: list[bytes]
 
-    def rows(self, start: int) -> Iterator[dict[str, object]]:
+    def decided(self, start: int) -> DecisionRows:
         draw = random.Random(start)
+        sources = [Source(use.flow, "outbox.town.event", 0) for use in self.flows]
+        kinds: dict[Kind, int] = {}
+        rows = []
         for index in range(start, start + CHUNK):
             flow = draw.randrange(len(self.flows))
             luck = draw.random()
-            verdict, reason, withheld = "permit", "valid_basis", ()
+            kind = Kind(flow, Verdict.PERMIT, Reason.VALID_BASIS)
             if luck < 0.12:
-                verdict, reason = "deny", DENIED[int(luck * 100) % len(DENIED)]
+                kind = Kind(flow, Verdict.DENY, DENIED[int(luck * 100) % len(DENIED)])
             elif luck < 0.2 and self.optional[flow]:
-                verdict, withheld = "redact", self.optional[flow][:1]
-            yield {
-                "id": draw.randbytes(16),
-                "at_ms": time_of(index, self.size, self.ends_ms),
-                "verdict": verdict,
-                "reason": reason,
-                "flow": flow,
-                "withheld": withheld,
-                "subject": self.refs[about(index, self.size, draw)],
-                "origin": {
-                    "rule": self.flows[flow].flow,
-                    "topic": "outbox.town.event",
-                    "partition": index % 4,
-                    "offset": index,
-                    "n": 0,
-                },
-            }
+                kind = Kind(flow, Verdict.REDACT, Reason.VALID_BASIS, self.optional[flow][:1])
+            ident, at_ms = draw.randbytes(16), time_of(index, self.size, self.ends_ms)
+            subject = self.refs[about(index, self.size, draw)]
+            rows.append((ident, at_ms, kinds.setdefault(kind, len(kinds)), subject, flow, index, 0))
+        return DecisionRows(policy=self.policy, flows=self.flows, kinds=list(kinds), sources=sources, rows=rows)
 
     def seal(self, start: int) -> "Sealed":
         """Write a chunk."""
-        rows = list(self.rows(start))
-        read = DecisionRows(policy=self.policy, flows=self.flows, rows=rows)
+        read = self.decided(start)
         entries = list(seal_decisions(read, self.keys))
         hashes = tree.leaf_hashes(e.body for e in entries)
         tiles, roots = {}, []
@@ -123,7 +114,7 @@ class Sealer:
         with self.store.writing() as db:
             db.add_entries(start, entries)
             db.put_tiles(tiles)
-        said = [(row["flow"], row["verdict"], row["reason"]) for row in rows]
+        said = [read.kinds[kind][:3] for _, _, kind, *_ in read.rows]
         kinds = {kind: entry.body for kind, entry in zip(said, entries, strict=True)}
         numbers = {kind: n for n, kind in enumerate(kinds)}
         return Sealed(

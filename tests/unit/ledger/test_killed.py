@@ -91,7 +91,7 @@ def idents(town):
 def written(town):
     """The ids in the topics, by partition."""
     decided = [
-        [row["id"] for value in log if value is not None for row in read_decisions(value).rows]
+        [ident for value in log if value is not None for ident, *_ in read_decisions(value).rows]
         for log in town.decisions.partitions
     ]
     journalled = [[decode_journal(value).id for value in log if value is not None] for log in town.journal.partitions]

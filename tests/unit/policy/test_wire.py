@@ -8,6 +8,12 @@ from passerelle_consent import wire
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.policy.standing import Actor, Override, Protection, Stance, Standing, State
 from passerelle_consent.policy.standings import Standings
+from passerelle_consent.wire import body
+from passerelle_consent.wire.body import VERSION
+from passerelle_consent.wire.decisions import COLUMNS, COLUMNS_VERSION, DECISIONS_PER_RECORD
+from passerelle_consent.wire.erasure import ERASURE_VERSION
+from passerelle_consent.wire.origin import ORIGIN_BYTES_MAX
+from passerelle_consent.wire.standings import PACKED_VERSION
 
 ids = st.binary(min_size=16, max_size=16)
 digests = st.binary(min_size=32, max_size=32)
@@ -92,6 +98,81 @@ def test_decisions_round_trip(made, policy):
     assert [wire.decode_decisions(v) for v in wire.encode_decisions(batch)] == [batch]
 
 
+def test_decisions_from_before_the_columns_read_as_ever():
+    """Written by hand: version 1, a row for each decision, the second of which nobody could read."""
+    flows = b"\x02" + b"\x02f" + b"\x06tax" + b"\x0adpv:X" + b"\x02\x06a@1\x00" + b"\x00"
+    origin = b"\x02" + b"\x02r" + b"\x02t" + b"\x02\x04\x06"
+    first = b"i" * 16 + b"\x02" + b"\x02\x00\x00" + b"\x02\x0aphone\x00" + b"\x02" + b"s" * 16 + origin
+    second = b"j" * 16 + b"\x04" + b"\x04\x1c\x01" + b"\x00" + b"\x00" + b"\x00"
+    batch = wire.decode_decisions(b"\x01" + b"p" * 32 + flows + b"\x04" + first + second + b"\x00")
+    assert batch == wire.DecisionBatch(
+        policy=b"p" * 32,
+        flows=(wire.FlowUse(flow="f", recipient="tax", purpose="dpv:X", agreements=("a@1",)),),
+        decisions=(
+            wire.DecisionRecord(
+                id=b"i" * 16,
+                at_ms=1,
+                verdict=Verdict.REDACT,
+                reason=Reason.VALID_BASIS,
+                flow=0,
+                withheld=("phone",),
+                subject=b"s" * 16,
+                origin=wire.Origin(rule="r", topic="t", partition=1, offset=2, n=3),
+            ),
+            wire.DecisionRecord(
+                id=b"j" * 16,
+                at_ms=2,
+                verdict=Verdict.DENY,
+                reason=Reason.UNREADABLE,
+                flow=-1,
+                subject=None,
+                origin=None,
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": b"i" * 31},
+        {"id": b"i" * 48},
+        {"subject": b"s" * 16},
+        {"kind": [0]},
+        {"kind": [0, 1]},
+        {"kind": [0, -1]},
+        {"source": [0, 1]},
+        {"source": [0, -2]},
+        {"without_subject": [2]},
+        {"without_subject": [-1]},
+        {"after_ms": [0]},
+        {"offset": [1, 2, 3]},
+        {"kinds": [{"flow": 1, "verdict": "permit", "reason": "valid_basis", "withheld": []}]},
+        {"kinds": [{"flow": -2, "verdict": "permit", "reason": "valid_basis", "withheld": []}]},
+    ],
+)
+def test_columns_that_do_not_belong_together_are_refused(changed):
+    """A shift by one would tell a decision about one person as another's."""
+    columns = {
+        "policy": bytes(32),
+        "flows": [{"flow": "f", "recipient": "tax", "purpose": "dpv:X", "agreements": []}],
+        "kinds": [{"flow": 0, "verdict": "permit", "reason": "valid_basis", "withheld": []}],
+        "sources": [{"rule": "r", "topic": "t", "partition": 0}],
+        "first_ms": 5,
+        "after_ms": [0, 1],
+        "id": b"i" * 32,
+        "kind": [0, 0],
+        "subject": b"s" * 32,
+        "without_subject": [1],
+        "source": [0, -1],
+        "offset": [7, 0],
+        "n": [0, 0],
+    }
+    assert len(wire.read_decisions(body.encode(COLUMNS, columns, COLUMNS_VERSION)).rows) == 2
+    with pytest.raises(wire.BadRecord):
+        wire.read_decisions(body.encode(COLUMNS, {**columns, **changed}, COLUMNS_VERSION))
+
+
 @given(st.builds(wire.Erasure, id=ids, revision=revisions, at_ms=times, departments=refs))
 def test_erasure_round_trips_and_is_no_standing(erasure):
     value = wire.encode_erasure(erasure)
@@ -129,9 +210,9 @@ def test_a_long_batch_is_split_below_the_brokers_limit():
         flow=0,
         withheld=("a_field_with_a_long_name",) * 10,
         subject=bytes(16),
-        origin=wire.Origin.parse("r" * (wire.ORIGIN_BYTES_MAX - len(rest)) + rest),
+        origin=wire.Origin.parse("r" * (ORIGIN_BYTES_MAX - len(rest)) + rest),
     )
-    count = wire.DECISIONS_PER_RECORD * 2 + 1
+    count = DECISIONS_PER_RECORD * 2 + 1
     values = list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=(one,) * count)))
     assert [len(wire.decode_decisions(v).decisions) for v in values] == [1500, 1500, 1]
     assert max(map(len, values)) < 1_000_000
@@ -163,7 +244,7 @@ def test_garbage_is_refused(decode, garbage):
         decode(garbage)
     except wire.BadRecord:
         return
-    assert garbage[:1] in (wire.VERSION, wire.PACKED_VERSION, wire.ERASURE_VERSION)
+    assert garbage[:1] in (VERSION, COLUMNS_VERSION, PACKED_VERSION, ERASURE_VERSION)
 
 
 @pytest.mark.parametrize("tail", [b"", b"\0"])

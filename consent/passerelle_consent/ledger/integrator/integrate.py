@@ -47,7 +47,7 @@ was only slow finds its term over and commits nothing."""
 RENEW_MS = 1_500
 """An idle leader renews its lease this often: three times before it would end."""
 
-STEP_BYTES_MAX = 1 << 19
+STEP_BYTES_MAX = 1 << 18
 """Of one topic in one transaction: some six thousand decisions, so that a backlog is integrated in commits of less
 than a second. One poll may bring more: `feed.POLL_RECORDS_MAX`."""
 

@@ -1,8 +1,8 @@
 """From the rows of `decisions` to sealed entries. Pure, and the hot path of the integrator.
 
-A decision's entry is what its flow, its verdict and its reason make it, but for four values. So each such kind is
-written once as an `Entry`, which holds it to the format, and the four are set between the parts of its canonical text:
-the same bytes as `Entry.encode` writes, in a tenth of the time. A test holds the two together.
+A decision's entry is what its kind makes it, but for four values. So each kind is written once as an `Entry`, which
+holds it to the format, and the four are set between the parts of its canonical text: the same bytes as `Entry.encode`
+writes, in a tenth of the time. So are private parts. A test holds each to the plain way.
 """
 
 import re
@@ -16,7 +16,7 @@ from passerelle_consent.ledger.log.commitments import DRAWN_BYTES, KEY_BYTES, co
 from passerelle_consent.ledger.log.entries import DIGEST_BYTES, ID_BYTES, Entry, EntryType, time_text
 from passerelle_consent.ledger.sealing.vault import SealedEntry, Vault
 from passerelle_consent.policy.decide import Reason
-from passerelle_consent.wire import DecisionRows, FlowUse, Origin, reason_of, verdict_of
+from passerelle_consent.wire import DecisionRows, FlowUse, Kind, Source
 
 UNPROVEN_SUBJECT = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNKNOWN_FLOW, Reason.WRONG_TYPE, Reason.UNREADABLE})
 """Denied before anybody looked whether such a subject exists: its ref may be garbage. It gets a throw-away key, so
@@ -24,54 +24,49 @@ that garbage cannot fill the table of keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
-    """What all decisions of one flow, verdict and reason have in common."""
+class _Form:
+    """How all decisions of one kind are written."""
 
-    parts: tuple[str, str, str, str, str]
+    entry: tuple[str, str, str, str, str]
     """The canonical entry, cut where body_commit, decision, subject_commit and time stand, in that order."""
+    withheld: tuple[str, ...]
+    withheld_text: str
+    """The end of the canonical private part, behind the subject."""
     proven: bool
     """Whether the subject is known to exist, so that a key may be kept for it."""
 
 
-class _Kinds(dict[tuple[int, str, str], _Kind]):
-    """The kinds of one record, each written when it first occurs."""
-
-    def __init__(self, read: DecisionRows) -> None:
-        super().__init__()
-        self._policy = read.policy
-        self._flows = read.flows
-
-    def __missing__(self, key: tuple[int, str, str]) -> _Kind:
-        flow, verdict, reason = key
-        use = self._flows[flow] if flow >= 0 else None
-        kind = self[key] = _kind(self._policy, use, verdict, reason)
-        return kind
-
-
 def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
     """Yield an entry for each row, in order. Raises `Invalid` for one that the entry format does not take."""
-    kinds, drawn = _Kinds(read), vault.random(DRAWN_BYTES * len(read.rows))
-    for at, row in zip(range(0, len(drawn), DRAWN_BYTES), read.rows, strict=True):
-        kind = kinds[row["flow"], row["verdict"], row["reason"]]
-        ident, private = row["id"], private_of(row)
-        key = vault.key_of(row["subject"], proven=kind.proven)
-        if key is not None:
-            subject, body, sealed, handle = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
+    forms = [_form(read.policy, read.flows[kind.flow] if kind.flow >= 0 else None, kind) for kind in read.kinds]
+    origins = [*map(_origin_text, read.sources)]
+    drawn = vault.random(DRAWN_BYTES * len(read.rows))
+    places = range(0, len(drawn), DRAWN_BYTES)
+    for at, (ident, at_ms, kind, subject, source, offset, n) in zip(places, read.rows, strict=True):
+        form = forms[kind]
+        if subject is None or source < 0:
+            origin = f"{';'.join(map(str, read.sources[source]))};{offset};{n}" if source >= 0 else None
+            private = private_part(subject=subject and subject.hex(), withheld=form.withheld, origin=origin)
         else:
-            subject, body, sealed, handle = commit_unseen(ident, private, vault.random(2 * KEY_BYTES))
-        first, second, third, fourth, last = kind.parts
-        time = time_text(row["at_ms"])
-        text = f"{first}{body.hex()}{second}{ident.hex()}{third}{subject.hex()}{fourth}{time}{last}"
+            private = f'{origins[source]}{offset};{n}","subject":"{subject.hex()}{form.withheld_text}'.encode()
+        key = vault.key_of(subject, proven=form.proven)
+        if key is not None:
+            subject_by, body_by, sealed, handle = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
+        else:
+            subject_by, body_by, sealed, handle = commit_unseen(ident, private, vault.random(2 * KEY_BYTES))
+        first, second, third, fourth, last = form.entry
+        time = time_text(at_ms)
+        text = f"{first}{body_by.hex()}{second}{ident.hex()}{third}{subject_by.hex()}{fourth}{time}{last}"
         yield SealedEntry(ident, text.encode(), sealed or None, handle)
 
 
 def subjects_of(read: DecisionRows) -> Iterator[bytes]:
     """Yield the subjects of a record, some of them more than once."""
-    return (row["subject"] for row in read.rows if row["subject"] is not None)
+    return (subject for _, _, _, subject, _, _, _ in read.rows if subject is not None)
 
 
-@lru_cache(maxsize=1024)  # a policy has some hundred flows, each with a handful of verdicts and reasons
-def _kind(policy: bytes, flow: FlowUse | None, verdict: str, reason: str) -> _Kind:
+@lru_cache(maxsize=1024)  # a policy has some hundred flows, each with a handful of kinds
+def _form(policy: bytes, flow: FlowUse | None, kind: Kind) -> _Form:
     names: dict[str, Any] = {"agreements": ()}
     if flow is not None:
         names = {name: getattr(flow, name) for name in ("flow", "recipient", "purpose", "agreements")}
@@ -80,36 +75,22 @@ def _kind(policy: bytes, flow: FlowUse | None, verdict: str, reason: str) -> _Ki
         "decision": bytes(ID_BYTES),
         "subject_commit": bytes(DIGEST_BYTES),
     }
-    why = reason_of(reason)
-    entry = Entry(
-        type=EntryType.DECISION, time_ms=0, policy=policy, verdict=verdict_of(verdict), reason=why, **names, **zeros
-    )
+    why: dict[str, Any] = {"verdict": kind.verdict, "reason": kind.reason, "policy": policy}
+    entry = Entry(type=EntryType.DECISION, time_ms=0, **why, **names, **zeros)
     values = {**{name: zero.hex() for name, zero in zeros.items()}, "time": time_text(0)}
     # No name in an entry holds a quote: `Entry` has just seen to that.
     cuts = "|".join(f'(?<="{name}":"){value}(?=")' for name, value in values.items())
     first, second, third, fourth, last = re.split(cuts, entry.encode().decode())
-    return _Kind(parts=(first, second, third, fourth, last), proven=why not in UNPROVEN_SUBJECT)
+    return _Form(
+        entry=(first, second, third, fourth, last),
+        withheld=kind.withheld,
+        withheld_text=f'","withheld":{canonical(kind.withheld).decode()}}}',
+        proven=kind.reason not in UNPROVEN_SUBJECT,
+    )
 
 
-def private_of(row: dict[str, Any]) -> bytes:
-    """Write a row's private part. What was released follows from the policy, the flow and what was withheld."""
-    origin, subject = row["origin"], row["subject"]
-    withheld = _withheld(tuple(row["withheld"]))
-    if origin is None or subject is None:
-        return private_part(
-            subject=subject and subject.hex(), withheld=row["withheld"], origin=origin and Origin(**origin).text()
-        )
-    source = _source(origin["rule"], origin["topic"])
-    numbers = f"{origin['partition']};{origin['offset']};{origin['n']}"
-    return f'{{"origin":"{source};{numbers}","subject":"{subject.hex()}","withheld":{withheld}}}'.encode()
-
-
-@lru_cache(maxsize=1024)  # as many as there are rules
-def _source(rule: str, topic: str) -> str:
-    """Return the text as JSON has it between its quotes."""
-    return canonical(f"{rule};{topic}").decode()[1:-1]
-
-
-@lru_cache(maxsize=1024)  # as many as there are sets of fields that flows may withhold and citizens do
-def _withheld(names: tuple[str, ...]) -> str:
-    return canonical(names).decode()
+@lru_cache(maxsize=1024)  # as many as there are rules and partitions
+def _origin_text(source: Source) -> str:
+    """Return the beginning of a canonical private part, up to the origin's offset."""
+    text = canonical(";".join(map(str, source))).decode()[:-1]
+    return f'{{"origin":{text};'
