@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.verify import verify
-from passerelle_consent.ledger.integrator.integrate import collect_seldom
+from passerelle_consent.ledger.integrator.integrate import settle
 from postgresql import binaries, serving
 from unit.ledger.fakes import SIGNER, LedgerTown
 
@@ -89,7 +89,7 @@ def told(database: str, rounds: list[Round]) -> bool:
 
 def main() -> int:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    collect_seldom()  # as the command does
+    settle()  # as the command does
     entries, subjects = int(os.environ.get("ENTRIES", "100000")), int(os.environ.get("SUBJECTS", "20000"))
     done: dict[str, list[Round]] = {"sqlite": []}
     print(f"{'database':>11} {'entries':>9} {'integrated/s':>13} {'by CPU time':>12} {'plain way/s':>12}")

@@ -28,12 +28,12 @@ def integrate() -> None:
 
     from passerelle.config import settings
     from passerelle.telemetry import configure
-    from passerelle_consent.ledger.integrator.integrate import collect_seldom
+    from passerelle_consent.ledger.integrator.integrate import settle
 
     configure(PRINCIPAL)
     log, stop = structlog.get_logger(), queries.stopped_by_signal()
     with _integrator(settings()) as integrator:
-        collect_seldom()
+        settle()
         integrator.run(stop, ready=lambda: log.info("ready"))
     log.info("stopped")
 

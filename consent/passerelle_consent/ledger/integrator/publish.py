@@ -8,7 +8,6 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.published import CHECKPOINT, Absent
 from passerelle_consent.ledger.database.reader import Head
 from passerelle_consent.ledger.faults import Invalid
+from passerelle_consent.ledger.integrator.files import File, Files, sync
 from passerelle_consent.ledger.log import tiles, tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
 from passerelle_consent.ledger.log.note import Note, SignatureLine, Verifier
@@ -32,9 +32,6 @@ class PublishFault(Fault):
 
 FILES_AT_ONCE = 128
 """Some 20 MB of bundles and tiles."""
-
-WRITERS = 8
-"""Files that are waited for at once. A file system writes its journal for many waiting files as for one."""
 
 
 class Source(Protocol):
@@ -83,6 +80,7 @@ class FolderPublisher:
         self._folder = folder
         self._staging = folder.with_name(f".{folder.name}.staging")
         self._verifier = verifier
+        self._files = Files(str(folder), str(self._staging))
         self._published: Checkpoint | None = None
         self._mutex = threading.Lock()  # cosignatures come in on threads of their own
 
@@ -98,8 +96,8 @@ class FolderPublisher:
                     return
                 since = before.size if before else 0
                 self._write_tiles(source, head.checkpoint.size, since)
-                self._replace(CHECKPOINT, head.note)
-                _sync(self._folder)
+                self._files.replace((CHECKPOINT, head.note))
+                sync(self._folder)
                 self._published = head.checkpoint
                 self._drop_outgrown(head.checkpoint.size, since)
         except OSError as exc:
@@ -113,7 +111,7 @@ class FolderPublisher:
                 if note.text != checkpoint.text():
                     return False
                 others = (s for s in note.signatures if (s.name, s.key_id) != (line.name, line.key_id))
-                self._replace(CHECKPOINT, Note(text=note.text, signatures=(*others, line)).encode())
+                self._files.replace((CHECKPOINT, Note(text=note.text, signatures=(*others, line)).encode()))
                 return True
         except OSError as exc:
             raise PublishFault(f"cannot be written ({exc.strerror})", where=str(exc.filename or self._folder)) from None
@@ -122,7 +120,7 @@ class FolderPublisher:
         """Write the verifier key beside the folder, ``<folder>.vkey``, and return its path."""
         path = self._folder.with_name(f"{self._folder.name}.vkey")
         self._staging.mkdir(parents=True, exist_ok=True)
-        draft = self._draft("vkey", f"{self._verifier.encode()}\n".encode())
+        draft = self._files.draft("vkey", f"{self._verifier.encode()}\n".encode())
         Path(draft).replace(path)
         return path
 
@@ -143,31 +141,9 @@ class FolderPublisher:
         return published
 
     def _write_tiles(self, source: Source, size: int, since: int) -> None:
-        changed: set[str] = set()
-        with ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger-files") as writers:
-            for some in _batched(_files(source, size, since)):
-                changed.update(writers.map(lambda file: self._replace(*file), some))
-            # Names must be on disk before the checkpoint that needs them.
-            touched = {self._folder / parent for folder in map(Path, changed) for parent in (folder, *folder.parents)}
-            list(writers.map(_sync, touched))
-
-    def _replace(self, name: str, data: bytes) -> str:
-        """Write a file so that a reader sees all of it or none; return in which folder, by its path within the log."""
-        draft, path, parent = self._draft(name, data), f"{self._folder}/{name}", name.rpartition("/")[0]
-        try:
-            os.replace(draft, path)  # noqa: PTH105 - of hundreds of files at once, each `Path` costs as much as this
-        except FileNotFoundError:
-            (self._folder / parent).mkdir(parents=True, exist_ok=True)
-            os.replace(draft, path)  # noqa: PTH105 - as above
-        return parent
-
-    def _draft(self, name: str, data: bytes) -> str:
-        draft = f"{self._staging}/{name.replace('/', '-')}"
-        with open(draft, "wb") as file:  # noqa: PTH123 - as in `_replace`: no `Path` for each of hundreds
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return draft
+        """Names, too, are on disk before the checkpoint that needs them."""
+        for some in _batched(_files(source, size, since)):
+            self._files.write(some)
 
     def _drop_outgrown(self, size: int, since: int) -> None:
         """Remove partial tiles whose full tile is published (tlog-tiles, "Partial Tiles", allows it)."""
@@ -192,7 +168,7 @@ class FolderPublisher:
             yield
 
 
-def _files(source: Source, size: int, since: int) -> Iterator[tuple[str, bytes]]:
+def _files(source: Source, size: int, since: int) -> Iterator[File]:
     """Yield (path, bytes) of what a tree of ``size`` has and a tree of ``since`` had not."""
     for bundle in tiles.bundles(size, since):
         yield bundle.path, tiles.pack(source.bodies(bundle.start, bundle.start + bundle.width))
@@ -201,15 +177,7 @@ def _files(source: Source, size: int, since: int) -> Iterator[tuple[str, bytes]]
         yield tile.path, source.tile(tile.level, tile.index)[: tile.width * tree.HASH_BYTES]
 
 
-def _batched(files: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+def _batched(files: Iterator[File]) -> Iterator[list[File]]:
     """A folder that is written anew from ten million entries must not be held in memory."""
     while some := list(islice(files, FILES_AT_ONCE)):
         yield some
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

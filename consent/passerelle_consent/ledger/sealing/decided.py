@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from passerelle_consent.ledger.log.canonical import canonical
@@ -17,6 +18,9 @@ from passerelle_consent.ledger.log.entries import DIGEST_BYTES, ID_BYTES, Entry,
 from passerelle_consent.ledger.sealing.vault import SealedEntry, Vault
 from passerelle_consent.policy.decide import Reason
 from passerelle_consent.wire import DecisionRows, FlowUse, Kind, Source
+
+_subject = itemgetter(3)
+_tuple = tuple.__new__  # of a NamedTuple: its own constructor costs as much as a hash
 
 UNPROVEN_SUBJECT = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNKNOWN_FLOW, Reason.WRONG_TYPE, Reason.UNREADABLE})
 """Denied before anybody looked whether such a subject exists: its ref may be garbage. It gets a throw-away key, so
@@ -40,7 +44,7 @@ def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
     """Yield an entry for each row, in order. Raises `Invalid` for one that the entry format does not take."""
     forms = [_form(read.policy, read.flows[kind.flow] if kind.flow >= 0 else None, kind) for kind in read.kinds]
     origins = [*map(_origin_text, read.sources)]
-    drawn = vault.random(DRAWN_BYTES * len(read.rows))
+    keys, drawn = vault.keys, vault.random(DRAWN_BYTES * len(read.rows))
     places = range(0, len(drawn), DRAWN_BYTES)
     for at, (ident, at_ms, kind, subject, source, offset, n) in zip(places, read.rows, strict=True):
         form = forms[kind]
@@ -49,7 +53,7 @@ def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
             private = private_part(subject=subject and subject.hex(), withheld=form.withheld, origin=origin)
         else:
             private = f'{origins[source]}{offset};{n}","subject":"{subject.hex()}{form.withheld_text}'.encode()
-        key = vault.key_of(subject, proven=form.proven)
+        key = keys.get(subject) or vault.key_of(subject, proven=form.proven)
         if key is not None:
             subject_by, body_by, sealed, handle = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
         else:
@@ -57,12 +61,12 @@ def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
         first, second, third, fourth, last = form.entry
         time = time_text(at_ms)
         text = f"{first}{body_by.hex()}{second}{ident.hex()}{third}{subject_by.hex()}{fourth}{time}{last}"
-        yield SealedEntry(ident, text.encode(), sealed or None, handle)
+        yield _tuple(SealedEntry, (ident, text.encode(), sealed or None, handle))
 
 
-def subjects_of(read: DecisionRows) -> Iterator[bytes]:
-    """Yield the subjects of a record, some of them more than once."""
-    return (subject for _, _, _, subject, _, _, _ in read.rows if subject is not None)
+def subjects_of(read: DecisionRows) -> set[bytes]:
+    """Return the subjects of a record."""
+    return set(map(_subject, read.rows)) - {None}
 
 
 @lru_cache(maxsize=1024)  # a policy has some hundred flows, each with a handful of kinds
