@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from passerelle_consent.ledger.audit.findings import Outcome
 from passerelle_consent.ledger.audit.folder import LogFolder
 from passerelle_consent.ledger.audit.verify import verify
-from passerelle_consent.ledger.integrator.integrate import settle
+from passerelle_consent.ledger.integrator.interpreter import settle
+from passerelle_consent.ledger.integrator.sealing_process import SealingProcess
 from postgresql import binaries, serving
 from unit.ledger.fakes import SIGNER, LedgerTown
 
@@ -51,7 +52,9 @@ def once(url, entries: int, subjects: int) -> Round:
         town = LedgerTown(Path(folder), partitions=4, store_url=url)
         stack.callback(town.store.close)
         town.random = random.SystemRandom()
-        integrator = town.started()
+        sealing = SealingProcess()
+        stack.callback(sealing.close)
+        integrator = town.started(sealing=sealing)
         started = time.perf_counter()
         for _ in range(PLAIN):
             town.decide(subject=rng.choice(refs))

@@ -1,7 +1,7 @@
 """`passerelle ledger`: composition root of the ledger. What needs neither Kafka nor a database stands in `audit`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,7 +28,7 @@ def integrate() -> None:
 
     from passerelle.config import settings
     from passerelle.telemetry import configure
-    from passerelle_consent.ledger.integrator.integrate import settle
+    from passerelle_consent.ledger.integrator.interpreter import settle
 
     configure(PRINCIPAL)
     log, stop = structlog.get_logger(), queries.stopped_by_signal()
@@ -49,6 +49,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
     from passerelle_consent.ledger.database.store import Store
     from passerelle_consent.ledger.integrator.integrate import Integrator
     from passerelle_consent.ledger.integrator.publish import FolderPublisher
+    from passerelle_consent.ledger.integrator.sealing_process import SealingProcess
     from passerelle_consent.ledger.log.note import Signer
     from passerelle_schemas.topics import DECISIONS, JOURNAL
 
@@ -65,6 +66,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
         _witnessed(here, folder) as publisher,
         _feed(here, DECISIONS) as decisions,
         _feed(here, JOURNAL) as journal,
+        closing(SealingProcess()) as sealing,
     ):
         yield Integrator(
             store=store,
@@ -75,6 +77,7 @@ def _integrator(here: "Settings") -> Iterator["Integrator"]:
             publisher=publisher,
             random=os.urandom,
             holder=f"{socket.gethostname()}:{os.getpid()}",
+            sealing=sealing,
         )
     store.close()
 

@@ -151,7 +151,7 @@ def begin(place: Place, size: Size, ends_ms: int) -> None:
             folder=place.ledger,
             size=size,
             ends_ms=ends_ms,
-            keys=Keys(masters=MASTERS, random=random.Random(ends_ms).randbytes),
+            keys=Keys(random=random.Random(ends_ms).randbytes),
             policy=bundle.digest,
             flows=flows,
             optional=[tuple(f.optional) for f in bundle.flows],

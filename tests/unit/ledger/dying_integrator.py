@@ -13,8 +13,10 @@ if not __package__:  # run as a script: its siblings are found from the folder a
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from passerelle_consent.ledger.database.writer import Writer
+from passerelle_consent.ledger.integrator.files import Files
 from passerelle_consent.ledger.integrator.integrate import Integrator
 from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.integrator.sealing_process import SealingProcess
 from unit.ledger.fakes import LedgerTown
 
 PLACES = {
@@ -25,7 +27,7 @@ PLACES = {
     "inserted": (Writer, "add_entries", "after"),
     "before the commit": (Writer, "put_positions", "after"),
     "committed": (Integrator, "_publish", "before"),
-    "among the tiles": (FolderPublisher, "_replace", "after"),
+    "among the tiles": (Files, "replace", "after"),
     "before the checkpoint": (FolderPublisher, "_write_tiles", "after"),
     "published": (FolderPublisher, "_drop_outgrown", "before"),
     "the whole step done": (Integrator, "_publish", "after"),
@@ -53,7 +55,7 @@ def main(folder: str, url: str, place: str, occasion: str) -> None:
     town = LedgerTown(Path(folder), store_url=url, seed=int.from_bytes(os.urandom(4)))
     town.decisions, town.journal = pickle.loads((Path(folder) / "topics").read_bytes())  # noqa: S301 - the test's own
     town.now_ms += 60_000  # whoever led before has died long ago
-    integrator = town.started(holder="dying")
+    integrator = town.started(holder="dying", sealing=SealingProcess())
     die_at(place, int(occasion))
     while True:
         integrator.step(ahead=True)

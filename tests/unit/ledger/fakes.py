@@ -150,7 +150,7 @@ class LedgerTown:
         self.now_ms = START_MS
         self.offset = 0
 
-    def integrator(self, *, holder="one", publisher=None, store=None, masters=None):
+    def integrator(self, *, holder="one", publisher=None, store=None, masters=None, sealing=None):
         publisher = publisher or FolderPublisher(self.folder, SIGNER.verifier)
         return Integrator(
             store=store or self.store,
@@ -161,6 +161,7 @@ class LedgerTown:
             publisher=publisher,
             random=self.random.randbytes,
             holder=holder,
+            sealing=sealing,
             clock=Clock(now_ms=lambda: self.now_ms),
         )
 

@@ -23,7 +23,7 @@ from passerelle_consent.ledger.sealing.sequence import draft_of_journal
 from passerelle_consent.ledger.sealing.vault import Vault
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import DecisionBatch, JournalEntry, JournalType, encode_decisions, read_decisions
-from unit.ledger.fakes import MASTERS, PHONE, POLICY, TARIFF
+from unit.ledger.fakes import PHONE, POLICY, TARIFF
 
 KEYS = st.binary(min_size=32, max_size=32)
 IDS = st.binary(min_size=16, max_size=16)
@@ -67,7 +67,7 @@ def test_a_private_part_leaves_out_what_is_not_there():
 
 @pytest.fixture
 def vault():
-    return Vault(masters=MASTERS, random=random.Random(3).randbytes)
+    return Vault(random=random.Random(3).randbytes)
 
 
 def sealed_decisions(vault, *records):
@@ -119,7 +119,7 @@ def test_a_denial_about_a_known_subject_stays_theirs(vault, town):
 def test_erasure_destroys_the_key_after_its_own_entry(vault):
     (linked,) = vault.seal([journal("linked", subject=ANN, department="schools")])
     stored, secret = vault.changes().made, vault.keys[ANN].secret
-    again = Vault(masters=MASTERS, random=random.Random(4).randbytes)
+    again = Vault(random=random.Random(4).randbytes)
     again.open(stored)
     (erased,) = again.seal([journal("erased", subject=ANN)])
     assert Entry.parse(erased.body).subject_commit == subject_commit(secret, erased.ident)
@@ -134,7 +134,7 @@ def test_linked_anew_after_erasure_is_a_new_history(vault):
     )
     changed = vault.changes()
     assert (changed.destroyed, set(changed.made)) == ({ANN}, {ANN})
-    secret = changed.made[ANN].open(ANN, MASTERS).secret
+    secret = changed.made[ANN]
     assert Entry.parse(second.body).subject_commit == subject_commit(secret, second.ident)
     assert Entry.parse(first.body).subject_commit != subject_commit(secret, first.ident)
 

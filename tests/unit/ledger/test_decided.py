@@ -14,7 +14,7 @@ from passerelle_consent.ledger.sealing.decided import UNPROVEN_SUBJECT, seal_dec
 from passerelle_consent.ledger.sealing.vault import Vault
 from passerelle_consent.policy.decide import Reason, Verdict
 from passerelle_consent.wire import DecisionBatch, DecisionRecord, Origin, encode_decisions, read_decisions
-from unit.ledger.fakes import MASTERS, PHONE, POLICY, TARIFF
+from unit.ledger.fakes import PHONE, POLICY, TARIFF
 
 FLOWS = (TARIFF, PHONE)
 ORIGINS = st.builds(
@@ -39,7 +39,7 @@ RECORDS = st.builds(
 
 
 def sealed(records, seed=5):
-    vault = Vault(masters=MASTERS, random=random.Random(seed).randbytes)
+    vault = Vault(random=random.Random(seed).randbytes)
     (value,) = encode_decisions(DecisionBatch(policy=POLICY, flows=FLOWS, decisions=records))
     return list(seal_decisions(read_decisions(value), vault)), vault
 
@@ -101,7 +101,7 @@ def test_a_flow_with_another_grammar_is_refused(name):
     )
     (value,) = encode_decisions(DecisionBatch(policy=POLICY, flows=(use,), decisions=(record,)))
     with pytest.raises(Invalid):
-        list(seal_decisions(read_decisions(value), Vault(masters=MASTERS, random=random.Random(1).randbytes)))
+        list(seal_decisions(read_decisions(value), Vault(random=random.Random(1).randbytes)))
 
 
 def test_no_randomness_is_used_twice():

@@ -16,6 +16,7 @@ from passerelle_consent.ledger.database.writer import NotLeader
 from passerelle_consent.ledger.faults import Invalid, Unclear
 from passerelle_consent.ledger.integrator import feed as feeds
 from passerelle_consent.ledger.integrator.feed import BrokerAway, Feed, FeedFault
+from passerelle_consent.ledger.integrator.files import Files
 from passerelle_consent.ledger.integrator.integrate import LEASE_MS, Unreadable
 from passerelle_consent.ledger.integrator.publish import FolderPublisher, PublishFault
 from passerelle_consent.ledger.log.commitments import MasterKey, subject_commit
@@ -259,22 +260,18 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of the process goes on."""
 
 
-class DyingPublisher:
-    """Dies before the k-th file of a publication is in place."""
+def dying_publisher(town, at):
+    """One that dies before the k-th file of a publication is in place."""
+    publisher, places = FolderPublisher(town.folder, SIGNER.verifier), iter(range(at))
 
-    def __init__(self, publisher, at):
-        self.publisher, self.left = publisher, at
-        self.replace = publisher._replace
-        publisher._replace = self.counted
+    class DyingFiles(Files):
+        def replace(self, file):
+            if next(places, None) is None:
+                raise Killed
+            return super().replace(file)
 
-    def counted(self, name, data):
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-        return self.replace(name, data)
-
-    def publish(self, reader, head):
-        self.publisher.publish(reader, head)
+    publisher._files = DyingFiles(publisher._files.folder, publisher._files.drafts)
+    return publisher
 
 
 @pytest.mark.parametrize("at", range(8))
@@ -282,8 +279,7 @@ def test_killed_between_commit_and_publication(town, at):
     integrator = town.started()
     town.decide(count=200)
     run(integrator)
-    dying = DyingPublisher(FolderPublisher(town.folder, SIGNER.verifier), at)
-    integrator = town.started(publisher=dying)
+    integrator = town.started(publisher=dying_publisher(town, at))
     town.decide(count=400)
     with pytest.raises(Killed):
         run(integrator)

@@ -5,15 +5,14 @@ was not committed is read again from the stored offsets; what was committed and 
 step, or by the next leader. `sequence` says in which order things go in.
 
 While there is a backlog, three steps are under way: one is published and one is committed, each in a thread that
-mostly waits for the disk or the database, while the next is read and sealed. Steps are committed in their order, each
-on the one before it, and published in that order; what cannot be committed takes down whatever was prepared upon it.
+mostly waits for the disk or the database, while the next is read and, in a process of its own, sealed. Steps are
+committed in their order, each on the one before it, and published in that order; what cannot be committed takes down
+whatever was prepared upon it.
 
 Kafka's offsets make decisions exact. The journal comes from a transactional outbox, which may send a row twice: its
 entries are told apart by their ids.
 """
 
-import gc
-import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,18 +27,20 @@ from passerelle_consent.ledger.database.writer import Lease, NotLeader
 from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.integrator.feed import BrokerAway, Feed, Record
 from passerelle_consent.ledger.integrator.publish import JustCommitted, Publisher, PublishFault
+from passerelle_consent.ledger.integrator.sealing_process import SealingAway
 from passerelle_consent.ledger.log import tree
 from passerelle_consent.ledger.log.checkpoint import Checkpoint
 from passerelle_consent.ledger.log.commitments import Random, in_blocks
 from passerelle_consent.ledger.log.masters import Masters
 from passerelle_consent.ledger.log.note import Signer
 from passerelle_consent.ledger.log.tiles import RightEdge
-from passerelle_consent.ledger.sealing import decided
-from passerelle_consent.ledger.sealing.batch import Batch, Taken
+from passerelle_consent.ledger.sealing.batch import Batch, Taken, Unread, Unreadable
+from passerelle_consent.ledger.sealing.sealer import Sealer, Sealing
 from passerelle_consent.ledger.sealing.sequence import Draft, JournalRecord, Waiting, draft_of_journal
-from passerelle_consent.ledger.sealing.vault import Vault
-from passerelle_consent.wire import DecisionRows, decode_journal, read_decisions
+from passerelle_consent.ledger.sealing.vault import KeyChanges
+from passerelle_consent.wire import decode_journal
 from passerelle_schemas.faults import Fault
+from passerelle_schemas.topics import DECISIONS, JOURNAL
 
 LEASE_MS = 5_000
 """Past any pause of a healthy step. A leader that dies is followed after this; one that resigns, at once. A leader that
@@ -62,26 +63,7 @@ RETRIES_MAX = 60
 RETRY_S = 1.0
 """A broker that restarts is back within a minute; past that a person should know."""
 
-COLLECT_AFTER = (100_000, 50, 100)
-"""New objects before the cycle collector looks (`gc.set_threshold`). A step makes some 20,000 rows that go by
-themselves; looked through at Python's 700, again and again, they would cost a tenth of the rate."""
-
-SWITCH_S = 0.0005
-"""How long the thread that seals keeps the interpreter from those that commit and publish. A step's rows go to the
-database in some sixty pieces: at Python's 5 ms a piece, the database would idle for half of the time."""
-
 _log = structlog.get_logger()
-
-
-def settle() -> None:
-    """Have the interpreter serve a busy integrator: collect seldom, and leave alone what is loaded by now."""
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    sys.setswitchinterval(SWITCH_S)
-
-
-class Unreadable(Fault):
-    """A record of the bus's own topics cannot be read. The ledger stops: it must not leave a decision out."""
 
 
 class MasterChanged(Fault):
@@ -122,6 +104,7 @@ class Integrator:
         publisher: Publisher,
         random: Random,
         holder: str,
+        sealing: Sealing | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._store = store
@@ -137,9 +120,9 @@ class Integrator:
         self._renewed_ms = 0
         self._waiting = Waiting()
         self._unswept = True  # a last life may have destroyed a key and ended before its sweep
-        # As of the last step that was prepared, which may be ahead of the last that was committed.
-        self._edge = RightEdge()
-        self._vault = Vault(masters=masters, random=self._random)
+        # As of the last step that was sealed, which may be ahead of the last that was committed.
+        self._sealing = sealing or Sealer(random)
+        self._size = 0
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="ledger-commit")
         self._committing: Future[None] | None = None
         self._announcer = ThreadPoolExecutor(1, thread_name_prefix="ledger-publish")
@@ -161,7 +144,7 @@ class Integrator:
                 failures = 0
                 if not done.full:
                     stop.wait(IDLE_S)
-            except (NotLeader, MasterChanged, BrokerAway, StoreAway, PublishFault) as fault:
+            except (NotLeader, MasterChanged, BrokerAway, StoreAway, PublishFault, SealingAway) as fault:
                 failures += 1
                 if failures > RETRIES_MAX:
                     raise
@@ -180,13 +163,14 @@ class Integrator:
             if db.head() is None:
                 empty = Checkpoint(origin=self._signer.name, size=0, root=tree.EMPTY_ROOT)
                 db.add_checkpoint(self._sign(empty), now)
-            self._edge = self._signed_edge(db)
+            edge = self._signed_edge(db)
         with self._store.reading() as db:
             positions = db.positions(self._decisions.topic), db.positions(self._journal.topic)
         self.publish()
         self._decisions.start(positions[0])
         self._journal.start(positions[1])
-        self._waiting, self._vault = Waiting(), Vault(masters=self._masters, random=self._random)
+        self._waiting, self._size = Waiting(), edge.size
+        self._sealing.start(edge)
         self._lease, self._renewed_ms = lease, now
         return True
 
@@ -213,7 +197,7 @@ class Integrator:
                 self._settle()  # its ids are looked up among those that are stored
             batch = self._prepare(taken)
             self._settle()
-            self._vault.trim()
+            self._sealing.trim()
             if batch.entries or self._clock.now_ms() - self._renewed_ms >= RENEW_MS:
                 self._committing = self._committer.submit(self._commit, batch, self._led())
             if not (ahead and taken.full and not taken.journal):
@@ -246,11 +230,11 @@ class Integrator:
         journal_ends = self._journal.ends()
         read = self._journal.take(journal_ends, polls_max=POLLS_MAX, bytes_max=STEP_BYTES_MAX)
         now, waiting = waiting.arrange(_journal_record(record) for record in read)
-        decisions: list[DecisionRows] = []
+        decisions: list[Unread] = []
         caught_up = self._journal.reached(journal_ends)
         if caught_up:
             taken = self._decisions.take(ends, polls_max=POLLS_MAX, bytes_max=STEP_BYTES_MAX)
-            decisions = [_decision_rows(record) for record in taken]
+            decisions = [Unread(f"{DECISIONS}[{record.partition}]@{record.offset}", record.value) for record in taken]
         due, self._waiting = waiting.release(self._decisions.positions)
         positions = {
             self._decisions.topic: dict(self._decisions.positions),
@@ -262,23 +246,24 @@ class Integrator:
     def _prepare(self, taken: Taken) -> Batch:
         """Seal the entries and put them on the tree, in memory."""
         before, after = self._fresh(taken)
-        drafted = (draft.subject for draft in (*before, *after) if draft.subject is not None)
-        subjects = set(drafted).union(*map(decided.subjects_of, taken.decisions))
-        if unknown := self._vault.unknown(subjects):
+        if not (before or after or taken.decisions):
+            none = KeyChanges(destroyed=frozenset(), forgotten=frozenset(), made={})
+            return Batch(start=self._size, positions=taken.positions, keys=none)
+        drafted = {draft.subject for draft in (*before, *after) if draft.subject is not None}
+        secrets: dict[bytes, bytes] = {}
+        if unknown := self._sealing.unknown(taken.decisions, drafted):
             with self._store.reading() as db:
-                self._vault.open(db.subject_keys(unknown))
-        entries = self._vault.seal(before)
-        for read in taken.decisions:
-            entries += decided.seal_decisions(read, self._vault)
-        entries += self._vault.seal(after)
-        start = self._edge.size
+                stored = db.subject_keys(unknown)
+            secrets = {subject: key.secret(subject, self._masters) for subject, key in stored.items()}
+        sealed = self._sealing.seal(before, after, secrets)
+        self._size = sealed.start + len(sealed.entries)
         return Batch(
-            start=start,
-            entries=entries,
-            decisions=len(entries) - len(before) - len(after),
-            tiles=self._edge.append(tree.leaf_hashes(entry.body for entry in entries)),
-            root=self._edge.root(),
-            keys=self._vault.changes(),
+            start=sealed.start,
+            entries=sealed.entries,
+            decisions=len(sealed.entries) - len(before) - len(after),
+            tiles=sealed.tiles,
+            root=sealed.root,
+            keys=sealed.keys.wrapped(self._masters, self._random),
             positions=taken.positions,
         )
 
@@ -397,15 +382,8 @@ def _journal_record(record: Record) -> JournalRecord:
     try:
         entry = decode_journal(record.value)
     except Fault as fault:
-        raise Unreadable(fault.what, where=f"consent.journal[{record.partition}]@{record.offset}") from None
+        raise Unreadable(fault.what, where=f"{JOURNAL}[{record.partition}]@{record.offset}") from None
     return JournalRecord(partition=record.partition, offset=record.offset, entry=entry)
-
-
-def _decision_rows(record: Record) -> DecisionRows:
-    try:
-        return read_decisions(record.value)
-    except Fault as fault:
-        raise Unreadable(fault.what, where=f"decisions[{record.partition}]@{record.offset}") from None
 
 
 def _nothing() -> None:

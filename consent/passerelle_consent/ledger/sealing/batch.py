@@ -1,11 +1,23 @@
 """What one step takes in, and what one transaction of the ledger's database writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from passerelle_consent.ledger.sealing.sequence import Ends, JournalRecord
 from passerelle_consent.ledger.sealing.vault import KeyChanges, SealedEntry
-from passerelle_consent.wire import DecisionRows
+from passerelle_schemas.faults import Fault
+
+
+class Unreadable(Fault):
+    """A record of the bus's own topics cannot be read. The ledger stops: it must not leave a decision out."""
+
+
+class Unread(NamedTuple):
+    """A record of `decisions`, and where it lies."""
+
+    where: str
+    value: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +25,7 @@ class Taken:
     """What was read, in the order in which it goes in."""
 
     now: Sequence[JournalRecord]
-    decisions: Sequence[DecisionRows]
+    decisions: Sequence[Unread]
     due: Sequence[JournalRecord]
     """What waited for decisions that are in by now (`sequence`)."""
     positions: Mapping[str, Ends]
@@ -33,13 +45,13 @@ class Batch:
 
     start: int
     """Size of the tree before it."""
-    entries: Sequence[SealedEntry]
-    decisions: int
+    entries: Sequence[SealedEntry] = ()
+    decisions: int = 0
     """How many of the entries are decisions."""
-    tiles: Mapping[tuple[int, int], bytes]
+    tiles: Mapping[tuple[int, int], bytes] = field(default_factory=dict)
     """Those that are new or have grown, by level and index."""
-    root: bytes
-    """Of the tree with them."""
+    root: bytes = b""
+    """Of the tree with them; empty when there are none."""
     keys: KeyChanges
     positions: Mapping[str, Ends]
 

@@ -53,7 +53,9 @@ def seal_decisions(read: DecisionRows, vault: Vault) -> Iterator[SealedEntry]:
             private = private_part(subject=subject and subject.hex(), withheld=form.withheld, origin=origin)
         else:
             private = f'{origins[source]}{offset};{n}","subject":"{subject.hex()}{form.withheld_text}'.encode()
-        key = keys.get(subject) or vault.key_of(subject, proven=form.proven)
+        key = keys.get(subject) if subject is not None else None
+        if key is None:
+            key = vault.key_of(subject, proven=form.proven)
         if key is not None:
             subject_by, body_by, sealed, handle = commit(key, ident, private, drawn[at : at + DRAWN_BYTES])
         else:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from passerelle_consent.ledger.log.commitments import (
     DRAWN_BYTES,
     KEY_BYTES,
-    MasterKey,
     Random,
     SubjectKey,
     commit,
@@ -36,7 +35,11 @@ class WrappedKey:
 
     def open(self, subject: bytes, masters: Masters) -> SubjectKey:
         """Unwrap it. Raises `Unclear` when its master is not there, `Invalid` when it does not open."""
-        return SubjectKey.of(masters.opening(self.master).unwrap(subject, self.wrapped))
+        return SubjectKey.of(self.secret(subject, masters))
+
+    def secret(self, subject: bytes, masters: Masters) -> bytes:
+        """Unwrap it, and derive nothing. Raises as `open`."""
+        return masters.opening(self.master).unwrap(subject, self.wrapped)
 
 
 class SealedEntry(NamedTuple):
@@ -62,11 +65,28 @@ class KeyChanges:
     made: Mapping[bytes, WrappedKey]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewKeys:
+    """`KeyChanges` before they can be stored: the keys that were made are as they were drawn."""
+
+    destroyed: frozenset[bytes]
+    forgotten: frozenset[bytes]
+    made: Mapping[bytes, bytes] = field(repr=False)
+
+    def wrapped(self, masters: Masters, random: Random) -> KeyChanges:
+        """Wrap them by the master that is current, if there are any."""
+        made = {}
+        if self.made:
+            master = masters.current()
+            for subject, secret in self.made.items():
+                made[subject] = WrappedKey(master=master.id, wrapped=master.wrap(subject, secret, random))
+        return KeyChanges(destroyed=self.destroyed, forgotten=self.forgotten, made=made)
+
+
 @dataclass(kw_only=True, slots=True)
 class Vault:
-    """The keys of subjects that occurred lately, unwrapped."""
+    """The keys of subjects that occurred lately."""
 
-    masters: Masters
     random: Random
     keys: dict[bytes, SubjectKey] = field(default_factory=dict)
     _made: set[bytes] = field(default_factory=set)
@@ -77,10 +97,10 @@ class Vault:
         """Those whose keys must be looked up: `open` what is stored of them before anything is sealed."""
         return set(subjects).difference(self.keys)
 
-    def open(self, stored: Mapping[bytes, WrappedKey]) -> None:
-        """Unwrap what the store has. Raises `Invalid`, `Unclear`."""
-        for subject, key in stored.items():
-            self.keys[subject] = key.open(subject, self.masters)
+    def open(self, secrets: Mapping[bytes, bytes]) -> None:
+        """Take in what the store has, unwrapped."""
+        for subject, secret in secrets.items():
+            self.keys[subject] = SubjectKey.of(secret)
 
     def key_of(self, subject: bytes | None, *, proven: bool) -> SubjectKey | None:
         """Return the subject's key, a new one if it is known to exist; None when it stays unknown."""
@@ -96,10 +116,10 @@ class Vault:
         """Finish drafts, in order. Raises `Invalid` for one that the entry format does not take."""
         return [self._seal(draft) for draft in drafts]
 
-    def changes(self) -> KeyChanges:
+    def changes(self) -> NewKeys:
         """Return what changed since the last call."""
-        made = self._wrapped(self.masters.current()) if self._made else {}
-        changes = KeyChanges(made=made, destroyed=frozenset(self._destroyed), forgotten=frozenset(self._forgotten))
+        made = {subject: self.keys[subject].secret for subject in self._made}
+        changes = NewKeys(made=made, destroyed=frozenset(self._destroyed), forgotten=frozenset(self._forgotten))
         for some in (self._made, self._destroyed, self._forgotten):
             some.clear()
         return changes
@@ -108,12 +128,6 @@ class Vault:
         """Let go of the oldest beyond `KEPT_MAX`. All that `changes` returned must be stored by now."""
         for subject in list(islice(self.keys, max(0, len(self.keys) - KEPT_MAX))):
             del self.keys[subject]
-
-    def _wrapped(self, master: MasterKey) -> dict[bytes, WrappedKey]:
-        return {
-            subject: WrappedKey(master=master.id, wrapped=master.wrap(subject, self.keys[subject].secret, self.random))
-            for subject in self._made
-        }
 
     def _seal(self, draft: Draft) -> SealedEntry:
         key = self.key_of(draft.subject, proven=True)
