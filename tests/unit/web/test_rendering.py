@@ -1,10 +1,13 @@
 """What is written once: messages when a template is compiled, and parts of pages that look the same whoever looks."""
 
+import re
+from collections import Counter
+
 from passerelle.web import fragments
 from passerelle.web.citizen.history import shown
 from passerelle.web.fragments import Fragments
 from passerelle.web.languages import Language
-from passerelle.web.rendering import environment
+from passerelle.web.rendering import TEMPLATES, environment
 
 MESSAGE = "Vous n’avez pas encore répondu."
 
@@ -46,6 +49,15 @@ def test_a_part_is_written_once_for_each_key_and_forgotten_at_some_time(monkeypa
     held.kept(macro, ("d",), "three")
     held.kept(macro, ("e",), "one")
     assert macro.calls[2:] == [("d",), ("e",)]
+
+
+def test_no_two_macros_that_are_kept_have_one_name():
+    """What is kept is found by its macro's name: another template's would be shown in its place."""
+    written = [path.read_text() for path in TEMPLATES.rglob("*.html")]
+    made = Counter(name for text in written for name in re.findall(r"{% macro (\w+)\(", text))
+    kept = {name for text in written for name in re.findall(r"visit\.kept\((\w+)", text)}
+    assert kept
+    assert {name: made[name] for name in kept} == dict.fromkeys(kept, 1)
 
 
 async def test_the_languages_do_not_share_what_is_kept(town):

@@ -82,7 +82,8 @@ async def test_tabs_are_a_minute_old_at_most_and_a_wards_pages_are_not(town):
         assert pseudonym in (await visitor.get("/mes-partages")).text
     async with town.visitor(helper) as visitor:
         await visitor.get("/mes-partages")
-        await appoint(town, identity("Aide"), adult, "curator", valid_from="2018-06-02T00:00:00Z")
+        await linked(town, town.manifest.desk, identity("Autre"))
+        await appoint(town, identity("Aide"), identity("Autre"), "curator")
         town.city.clock.now_ms += WARDS_KEPT_MS
         assert "Adulte que vous assistez" in said(await visitor.get("/mes-partages"))
 
@@ -105,6 +106,15 @@ def test_two_who_would_be_called_the_same_are_numbered():
     shown = relatives(twins, {}, now, lambda words, **values: words % values if values else words)
     assert [one.label for one in shown] == ["Enfant, 8 ans (1)", "Enfant, 8 ans (2)"]
     assert age_at(datetime(2044, 4, 30, tzinfo=UTC), now) == 0
+
+
+def test_whoever_is_a_guardian_twice_sees_the_person_once():
+    """By a record of birth and by a judgment, say: what lasts longer counts, and who decides before who assists."""
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    again = [WARD, {**WARD, "until": None}, {**WARD, "relation": "curator", "until": None}]
+    for order in (again, again[::-1]):
+        (shown,) = relatives(order, {}, now, lambda words, **values: words % values if values else words)
+        assert (shown.relation, shown.until, shown.label) == ("parent", None, "Adulte que vous représentez")
 
 
 async def test_a_childs_page_begins_with_what_is_about_the_child(town):

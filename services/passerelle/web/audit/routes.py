@@ -53,7 +53,7 @@ async def search(visit: Auditor) -> Response:
         wrong=wrong,
         errors={one.field: one.said for one in wrong},
         choices=choices,
-        said={c: _words_of(choices, c, value) for c, value in asked.criteria.items()},
+        said={c: _words_of(choices, c, value) for c, value in asked.criteria.items() if value},
         counted=COUNTED,
         **found,
     )

@@ -5,7 +5,7 @@ a minor, the age that follows from majority. A guardian may write a name of thei
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -91,9 +91,10 @@ class Whom:
 def relatives(wards: Sequence[Mapping[str, Any]], labels: Mapping[str, str], now: datetime, say: Say) -> list[Relative]:
     """Return the consent service's wards as pages show them: children first, the youngest before.
 
-    ``labels``: the guardian's own words, by pseudonym. Two who would be called the same are numbered.
+    ``labels``: the guardian's own words, by pseudonym. Two who would be called the same are numbered. Whoever is
+    somebody's guardian by two records, of birth and of a judgment, say, is shown them once.
     """
-    found = [_relative(ward, labels, now, say) for ward in wards]
+    found = [_relative(ward, labels, now, say) for ward in _each_once(wards)]
     found.sort(key=lambda one: (one.age is None, one.age or 0, one.pseudonym))
     called = Counter(one.label for one in found)
     seen: Counter[str] = Counter()
@@ -103,6 +104,14 @@ def relatives(wards: Sequence[Mapping[str, Any]], labels: Mapping[str, str], now
         again = called[one.label] > 1
         shown.append(replace(one, label=f"{one.label} ({seen[one.label]})") if again else one)
     return shown
+
+
+def _each_once(wards: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Yield one record of each ward: of who decides before who assists, then the one that lasts."""
+    by_worth = sorted(
+        wards, key=lambda ward: (ward["relation"] != "curator", ward["until"] is None, ward["until"] or "")
+    )
+    return {ward["pseudonym"]: ward for ward in by_worth}.values()
 
 
 def _relative(ward: Mapping[str, Any], labels: Mapping[str, str], now: datetime, say: Say) -> Relative:
