@@ -17,6 +17,7 @@ import structlog
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from passerelle_consent.ledger.integrator.publish import FolderPublisher
+from passerelle_consent.ledger.integrator.sealing_process import SealingProcess
 from unit.ledger.fakes import SIGNER, LedgerTown
 
 BAR_S = 1.5
@@ -53,7 +54,8 @@ def main() -> int:
         town = LedgerTown(Path(folder), partitions=4)
         town.random = random.SystemRandom()
         timed = Timed(FolderPublisher(town.folder, SIGNER.verifier))
-        integrator, stop, ready = town.integrator(publisher=timed), threading.Event(), threading.Event()
+        sealing, stop, ready = SealingProcess(), threading.Event(), threading.Event()
+        integrator = town.integrator(publisher=timed, sealing=sealing)
         running = threading.Thread(target=integrator.run, args=(stop, ready.set))
         running.start()
         ready.wait(READY_S_MAX)
@@ -67,6 +69,7 @@ def main() -> int:
             time.sleep(EVERY_S)
         stop.set()
         running.join()
+        sealing.close()
         town.store.close()
     late = sorted(lags(committed, timed.public))
     p50, p99 = late[len(late) // 2], late[int(len(late) * 0.99)]

@@ -1,6 +1,7 @@
 """Guardians before the sharings of those for whom they speak: who is heard, who is waited for, and what stops it."""
 
 import dataclasses
+import re
 from datetime import UTC, datetime
 
 from passerelle.web.citizen.family import WARDS_KEPT_MS, age_at, relatives
@@ -95,6 +96,7 @@ async def test_the_tabs_go_to_each_ward_on_every_page(town):
             assert f'href="/mes-partages/pour/{kid}{rest}"' in (await visitor.get(own)).text
             there = await visitor.get(f"/mes-partages/pour/{kid}{rest}")
             assert f'href="/mes-partages/pour/{kid}{rest}" aria-current="page"' in there.text
+            assert re.search(r"<h1[^>]*>[^<]*\s:\sEnfant,\s8\sans</h1>", there.text), "whose page it is"
 
 
 WARD = {"pseudonym": "a" * 32, "relation": "parent", "until": "2036-03-13T23:00:00.000Z", "minor_until": None}
