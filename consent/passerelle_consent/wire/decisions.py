@@ -200,9 +200,9 @@ def _columns(decisions: Sequence[DecisionRecord]) -> dict[str, Any]:
     columns = {
         "first_ms": first_ms,
         "after_ms": [d.at_ms - first_ms for d in decisions],
-        "id": b"".join([d.id for d in decisions]),
+        "id": _joined([d.id for d in decisions], _ID_BYTES),
         "kind": [kinds[d.flow, d.verdict, d.reason, d.withheld] for d in decisions],
-        "subject": b"".join([d.subject or _NOBODY for d in decisions]),
+        "subject": _joined([_NOBODY if d.subject is None else d.subject for d in decisions], _REF_BYTES),
         "without_subject": [place for place, d in enumerate(decisions) if d.subject is None],
         "source": [-1 if o is None else sources[o.rule, o.topic, o.partition] for o in origins],
         "offset": [0 if o is None else o.offset for o in origins],
@@ -215,6 +215,13 @@ def _columns(decisions: Sequence[DecisionRecord]) -> dict[str, Any]:
     return {**columns, "kinds": said, "sources": [Source(*source)._asdict() for source in sources]}
 
 
+def _joined(values: Sequence[bytes], width: int) -> bytes:
+    """One value that is too long, and one too short, would shift all between them to other decisions."""
+    if any(len(value) != width for value in values):
+        raise ValueError(f"a column of {width} bytes each")
+    return b"".join(values)
+
+
 def _of_columns(read: Mapping[str, Any]) -> tuple[list[Kind], list[Source], list[Row]]:
     kinds, sources = [_kind_of(kind) for kind in read["kinds"]], [Source(**source) for source in read["sources"]]
     first_ms, places = read["first_ms"], read["kind"]
@@ -224,6 +231,8 @@ def _of_columns(read: Mapping[str, Any]) -> tuple[list[Kind], list[Source], list
     _check_places(read["source"], "source", -1, len(sources))
     _check_places(read["without_subject"], "decision", 0, len(subjects))
     for place in read["without_subject"]:
+        if subjects[place] != _NOBODY:
+            raise BadRecord("decisions: a subject of a decision that is about nobody")
         subjects[place] = None
     idents = _cut(read["id"], _ID_BYTES)
     try:

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from passerelle_consent.ledger.faults import Invalid
 from passerelle_consent.ledger.integrator.integrate import Unreadable
 from passerelle_consent.ledger.integrator.sealing_process import SealingAway, SealingProcess
 from passerelle_consent.ledger.log.entries import TIME_MS_MAX, Entry
+from passerelle_consent.ledger.log.tiles import RightEdge
+from passerelle_consent.ledger.sealing.batch import SealingFault
 from passerelle_consent.policy.decide import Reason, Verdict
 from unit.ledger.fakes import MASTERS, ON_SQLITE, SIGNER, LedgerTown, stop_after
 
@@ -139,7 +142,7 @@ def test_what_cannot_be_sealed_is_said_as_here(town, sealing):
 
 def test_nothing_is_sealed_before_it_is_begun(sealing):
     with pytest.raises(SealingAway):
-        sealing.unknown([], set())
+        sealing.take([], set())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -151,4 +154,25 @@ def test_it_does_not_outlive_who_asked(number):
         assert select.select([watched], [], [], ENDED_S_MAX)[0], "a process that seals outlives who asked"
         os.close(watched)
         _, problems = asking.communicate()
-    assert problems.count("Traceback") <= 1, "who seals for another says nothing at its end"
+    assert problems.count("Traceback") == (number is signal.SIGINT), "who seals for another says nothing at its end"
+
+
+def test_a_fault_of_the_program_is_told_by_its_place_alone(sealing):
+    """What it says may be somebody's key; and it would come again, so it is not tried again."""
+    sealing.start(RightEdge())
+    with pytest.raises(SealingFault, match=r"^\w+Error at \w+\.py:\d+$"):
+        sealing.seal(["a draft of Claire Morel"], [], {})
+    assert sealing.take([], {ANN}) == {ANN}, "the process lives"
+
+
+def test_a_terminated_integrator_seals_its_last_step(sealing):
+    """A manager of services tells all processes of one at once."""
+    sealing.start(RightEdge())
+    os.kill(sealing._process.pid, signal.SIGTERM)
+    assert sealing.take([], {ANN}) == {ANN}
+
+
+def test_it_is_told_of_no_database(sealing, monkeypatch):
+    monkeypatch.setenv("PASSERELLE_LEDGER_STORE", "postgresql://somebody:secret@db/ledger")
+    sealing.start(RightEdge())
+    assert b"PASSERELLE" not in Path(f"/proc/{sealing._process.pid}/environ").read_bytes()

@@ -12,6 +12,7 @@ from passerelle_consent.ledger.database import sql
 from passerelle_consent.ledger.database.migrations import VERSION_TABLE
 from passerelle_consent.ledger.database.store import Store, StoreAway, StoreFault
 from passerelle_consent.ledger.database.writer import NotLeader
+from passerelle_consent.ledger.sealing.vault import SealedEntry
 from passerelle_consent.records import sql as records
 
 REVISIONS = "ledger/database/migrations/versions"
@@ -154,7 +155,16 @@ def test_who_lost_the_lead_commits_nothing_however_late(town):
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
-def test_a_session_that_the_server_ends_is_away_and_the_next_is_there(town):
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda db: db.put_positions("decisions", {0: 8}),
+        lambda db: db.add_entries(0, [SealedEntry(bytes(16), b"{}", None, None)]),
+        lambda db: db.tile(0, 0),
+    ],
+    ids=["a statement", "rows by COPY", "a tile"],
+)
+def test_a_session_that_the_server_ends_is_away_and_the_next_is_there(town, asked):
     with town.store.reading() as db:
         assert db.head() is None
 
@@ -164,9 +174,20 @@ def test_a_session_that_the_server_ends_is_away_and_the_next_is_there(town):
             pid = db._db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             with psycopg.connect(sa.make_url(town.url).set(drivername="postgresql").render_as_string()) as operator:
                 operator.execute("SELECT pg_terminate_backend(%s)", [pid])
-            db.put_positions("decisions", {0: 8})
+            asked(db)
 
     with pytest.raises(StoreAway):
         cut_off()
     with town.store.reading() as db:
         assert db.positions("decisions") == {}
+
+
+def test_what_the_driver_itself_says_is_told_as_ever(town):
+    """Rows and tiles go past SQLAlchemy: a time-out of theirs is no other thing."""
+
+    def timed_out():
+        with town.store.reading() as db:
+            raise db._db.dialect.loaded_dbapi.OperationalError("canceling statement due to statement timeout")
+
+    with pytest.raises(StoreAway, match="OperationalError"):
+        timed_out()

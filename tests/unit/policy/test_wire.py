@@ -132,12 +132,27 @@ def test_decisions_from_before_the_columns_read_as_ever():
     )
 
 
+@pytest.mark.parametrize(("name", "value"), [("id", b"i" * 15), ("subject", b""), ("subject", b"s" * 17)])
+def test_no_column_is_written_that_would_shift(name, value):
+    fields = {"id": b"i" * 16, "subject": b"s" * 16, name: value}
+    record = wire.DecisionRecord(
+        **fields, at_ms=0, verdict=Verdict.PERMIT, reason=Reason.VALID_BASIS, flow=0, origin=None
+    )
+    with pytest.raises(ValueError, match="16 bytes each"):
+        list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=(record,))))
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         {"id": b"i" * 31},
         {"id": b"i" * 48},
         {"subject": b"s" * 16},
+        {"subject": b"s" * 32},
+        {"subject": b"s" * 16 + bytes(15)},
+        {"without_subject": [1, 1]},
+        {"n": [0]},
+        {"after_ms": [0, 1, 2]},
         {"kind": [0]},
         {"kind": [0, 1]},
         {"kind": [0, -1]},
@@ -162,7 +177,7 @@ def test_columns_that_do_not_belong_together_are_refused(changed):
         "after_ms": [0, 1],
         "id": b"i" * 32,
         "kind": [0, 0],
-        "subject": b"s" * 32,
+        "subject": b"s" * 16 + bytes(16),
         "without_subject": [1],
         "source": [0, -1],
         "offset": [7, 0],
@@ -202,18 +217,20 @@ def test_origin_round_trips(origin):
 
 def test_a_long_batch_is_split_below_the_brokers_limit():
     rest = ";outbox." + "t" * 240 + f";{2**31 - 1};{2**63 - 1};{2**31 - 1}"
-    one = wire.DecisionRecord(
-        id=bytes(16),
-        at_ms=2**45,
-        verdict=Verdict.REDACT,
-        reason=Reason.CONSENT_WITHDRAWN,
-        flow=0,
-        withheld=("a_field_with_a_long_name",) * 10,
-        subject=bytes(16),
-        origin=wire.Origin.parse("r" * (ORIGIN_BYTES_MAX - len(rest)) + rest),
+    made = tuple(
+        wire.DecisionRecord(
+            id=bytes(16),
+            at_ms=2**45 * (number % 2),
+            verdict=Verdict.REDACT,
+            reason=Reason.CONSENT_WITHDRAWN,
+            flow=0,
+            withheld=(f"a_field_of_long_name_{number:04}",) * 10,
+            subject=bytes(16),
+            origin=wire.Origin.parse(f"{number:04}" + "r" * (ORIGIN_BYTES_MAX - len(rest) - 4) + rest),
+        )
+        for number in range(DECISIONS_PER_RECORD * 2 + 1)
     )
-    count = DECISIONS_PER_RECORD * 2 + 1
-    values = list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=(one,) * count)))
+    values = list(wire.encode_decisions(wire.DecisionBatch(policy=bytes(32), flows=FLOWS, decisions=made)))
     assert [len(wire.decode_decisions(v).decisions) for v in values] == [1500, 1500, 1]
     assert max(map(len, values)) < 1_000_000
 

@@ -83,8 +83,7 @@ async def test_tabs_are_a_minute_old_at_most_and_a_wards_pages_are_not(town):
         assert pseudonym in (await visitor.get("/mes-partages")).text
     async with town.visitor(helper) as visitor:
         await visitor.get("/mes-partages")
-        await linked(town, town.manifest.desk, identity("Autre"))
-        await appoint(town, identity("Aide"), identity("Autre"), "curator")
+        await appoint(town, identity("Aide"), adult, "curator", valid_from="2018-06-02T00:00:00Z")
         town.city.clock.now_ms += WARDS_KEPT_MS
         assert "Adulte que vous assistez" in said(await visitor.get("/mes-partages"))
 
@@ -111,12 +110,20 @@ def test_two_who_would_be_called_the_same_are_numbered():
 
 
 def test_whoever_is_a_guardian_twice_sees_the_person_once():
-    """By a record of birth and by a judgment, say: what lasts longer counts, and who decides before who assists."""
+    """By two judgments, say: the newest counts, which the consent service names first and judges by."""
     now = datetime(2026, 5, 1, tzinfo=UTC)
-    again = [WARD, {**WARD, "until": None}, {**WARD, "relation": "curator", "until": None}]
-    for order in (again, again[::-1]):
-        (shown,) = relatives(order, {}, now, lambda words, **values: words % values if values else words)
-        assert (shown.relation, shown.until, shown.label) == ("parent", None, "Adulte que vous représentez")
+    again = [{**WARD, "relation": "curator", "until": None}, WARD]
+    (shown,) = relatives(again, {}, now, lambda words, **values: words % values if values else words)
+    assert (shown.relation, shown.until, shown.label) == ("curator", None, "Adulte que vous assistez")
+
+
+async def test_ones_own_pseudonym_is_no_ward(town):
+    """The consent service takes it as oneself: so does the page, and names nobody."""
+    own = await town.citizen("Durand")
+    async with town.visitor(own) as visitor:
+        shown = await visitor.get(f"/mes-partages/pour/{own.pseudonym.hex()}/historique")
+    assert shown.status_code == 200
+    assert "Chaque envoi, et chaque refus" in shown.text
 
 
 async def test_a_childs_page_begins_with_what_is_about_the_child(town):

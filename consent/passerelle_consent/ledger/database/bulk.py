@@ -1,4 +1,4 @@
-"""What is written or read by the thousand, in each database's own way: SQLAlchemy's would cost more than the rest.
+"""What is written or read by the thousand, in each driver's own way: SQLAlchemy's would cost more than the rest.
 
 PostgreSQL takes rows by COPY in its binary format ("COPY", "Binary Format" of its manual): no statement is parsed and
 no value is quoted. SQLite is in this process, and takes the tuples as they are.
@@ -30,6 +30,9 @@ class Bulk(Protocol):
     def subject_keys(self, subjects: Sequence[bytes]) -> Iterator[tuple[bytes, WrappedKey]]:
         """Yield the stored keys of those subjects that have one."""
 
+    def tile(self, level: int, index: int) -> bytes:
+        """Hashes of a tile, empty when there is none. A proof reads some eight."""
+
 
 def bulk_of(db: sa.Connection) -> Bulk:
     """Choose by the connection's database."""
@@ -58,6 +61,11 @@ class _SQLite:
             read = "SELECT subject, master, wrapped FROM subject_keys"
             yield from _keys(self._db.exec_driver_sql(f"{read} WHERE subject IN ({places})", some))
 
+    def tile(self, level: int, index: int) -> bytes:
+        driver: Any = self._db.connection.driver_connection
+        found = driver.execute("SELECT hashes FROM tiles WHERE level = ? AND idx = ?", (level, index)).fetchone()
+        return found[0] if found else b""
+
     def _many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:
             self._db.exec_driver_sql(statement, rows)
@@ -85,6 +93,12 @@ class _PostgreSQL:
         if subjects:
             read = "SELECT subject, master, wrapped FROM subject_keys WHERE subject = ANY(%s)"
             yield from _keys(self._db.exec_driver_sql(read, (list(subjects),)))
+
+    def tile(self, level: int, index: int) -> bytes:
+        driver: Any = self._db.connection.driver_connection
+        read = "SELECT hashes FROM tiles WHERE level = %s AND idx = %s"
+        found = driver.execute(read, (level, index), prepare=True, binary=True).fetchone()
+        return found[0] if found else b""
 
     def _copy(self, table: str, rows: Iterable[bytes]) -> None:
         driver: Any = self._db.connection.driver_connection

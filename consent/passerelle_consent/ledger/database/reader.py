@@ -36,16 +36,12 @@ class Head:
     note: bytes
 
 
-_TILE = sa.select(sql.tiles.c.hashes).where(
-    sql.tiles.c.level == sa.bindparam("level"), sql.tiles.c.idx == sa.bindparam("index")
-)
-
-
 class Reader:
     """Reads within one transaction: one consistent state."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._db = connection
+        self._bulk = bulk_of(connection)
 
     def rows(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         """Run a query of this transaction, and yield its rows as they come."""
@@ -60,7 +56,7 @@ class Reader:
 
     def tile(self, level: int, index: int) -> bytes:
         """Hashes of a tile, empty when there is none."""
-        return self._db.scalar(_TILE, {"level": level, "index": index}) or b""
+        return self._bulk.tile(level, index)
 
     def bodies(self, start: int, end: int) -> list[bytes]:
         """Entries ``[start, end)`` in order."""
@@ -80,7 +76,7 @@ class Reader:
 
     def subject_keys(self, subjects: Iterable[bytes]) -> dict[bytes, WrappedKey]:
         """Return the stored keys of those subjects that have one."""
-        return dict(bulk_of(self._db).subject_keys(list(subjects)))
+        return dict(self._bulk.subject_keys(list(subjects)))
 
     def subjects(self, after: bytes, count: int) -> list[tuple[bytes, WrappedKey]]:
         """Return the next subjects by ref, with their keys."""

@@ -85,7 +85,7 @@ class Store:
         asked = self._on_server and not self._read_only
         snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if asked else {}
         with (
-            _or_away(),
+            _or_away(self._engine),
             self._engine.connect().execution_options(read_only=True, **snapshot) as connection,
             connection.begin(),
         ):
@@ -94,7 +94,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One transaction: committed at the end of the block, rolled back by any exception. Raises `StoreAway`."""
-        with _or_away(), self._engine.begin() as connection:
+        with _or_away(self._engine), self._engine.begin() as connection:
             yield Writer(connection)
 
     def sweep(self) -> bool:
@@ -129,12 +129,14 @@ class Store:
 
 
 @contextmanager
-def _or_away() -> Iterator[None]:
+def _or_away(engine: sa.Engine) -> Iterator[None]:
     """A database that is not there, is restarted, or keeps a lock; the driver's words name no row."""
+    drivers_own: type[Exception] = engine.dialect.loaded_dbapi.OperationalError  # of what `bulk` does past SQLAlchemy
     try:
         yield
-    except sa.exc.OperationalError as exc:
-        raise StoreAway(f"the ledger's database did not answer ({type(exc.orig).__name__})") from exc
+    except (sa.exc.OperationalError, drivers_own) as exc:
+        cause = exc.orig if isinstance(exc, sa.exc.OperationalError) else exc
+        raise StoreAway(f"the ledger's database did not answer ({type(cause).__name__})") from exc
 
 
 def _engine(url: str, *, read_only: bool) -> sa.Engine:

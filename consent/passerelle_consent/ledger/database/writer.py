@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passerelle_consent.ledger.database import sql
-from passerelle_consent.ledger.database.bulk import bulk_of
 from passerelle_consent.ledger.database.reader import Head, Reader, slices
 from passerelle_consent.ledger.sealing.batch import Batch
 from passerelle_consent.ledger.sealing.vault import KeyChanges, SealedEntry, WrappedKey
@@ -39,7 +38,7 @@ class Writer(Reader):
 
     def add_entries(self, start: int, entries: Sequence[SealedEntry]) -> None:
         """Append entries at ``start``, with their private parts."""
-        bulk_of(self._db).add_entries(start, entries)
+        self._bulk.add_entries(start, entries)
 
     def put_tiles(self, changed: Mapping[tuple[int, int], bytes]) -> None:
         """Write tiles that are new or have grown."""
@@ -69,7 +68,7 @@ class Writer(Reader):
 
     def add_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
         """Store new subject keys."""
-        bulk_of(self._db).add_keys(keys)
+        self._bulk.add_keys(keys)
 
     def rewrap_keys(self, keys: Mapping[bytes, WrappedKey]) -> None:
         """Replace keys that are stored; one that is gone stays gone."""

@@ -251,7 +251,7 @@ class Integrator:
             return Batch(start=self._size, positions=taken.positions, keys=none)
         drafted = {draft.subject for draft in (*before, *after) if draft.subject is not None}
         secrets: dict[bytes, bytes] = {}
-        if unknown := self._sealing.unknown(taken.decisions, drafted):
+        if unknown := self._sealing.take(taken.decisions, drafted):
             with self._store.reading() as db:
                 stored = db.subject_keys(unknown)
             secrets = {subject: key.secret(subject, self._masters) for subject, key in stored.items()}
@@ -331,6 +331,7 @@ class Integrator:
     def _give_up(self) -> None:
         """What is in memory is ahead of the store: `start` goes back to it, once nothing is being written any more."""
         self._lease = None
+        self._sealing.close()
         committing, self._committing = self._committing, None
         if committing is not None:
             committing.exception()

@@ -4,12 +4,12 @@ import gc
 import sys
 
 COLLECT_AFTER = (100_000, 50, 100)
-"""New objects before the cycle collector looks (`gc.set_threshold`). A step makes some 20,000 rows that go by
+"""New objects before the cycle collector looks (`gc.set_threshold`). A step makes tens of thousands that go by
 themselves; looked through at Python's 700, again and again, they would cost a tenth of the rate."""
 
 SWITCH_S = 0.0005
 """How long one thread keeps the interpreter from another. A step's rows go to the database in some sixty pieces: at
-Python's 5 ms a piece, the database would idle for half of the time."""
+Python's 5 ms a piece the database would wait for the threads that take in the next step and publish the last."""
 
 
 def settle() -> None:

@@ -1,25 +1,33 @@
 """A process that seals for the integrator, so that a step is sealed on one core while another commits the one before.
 
-It has no master key, no database and no signing key: subjects' keys come to it as they are needed. Ctrl-C at the
-terminal does not reach it; when the integrator ends, however it ends, so does its pipe, and with it this one.
+It is told of no master key, no signing key and no database: subjects' keys come to it as they are needed. No signal
+that is meant for the integrator ends it; when that ends, however it ends, so does its pipe, and with it this one.
 """
 
+import fcntl
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from passerelle_consent.ledger.integrator.interpreter import settle
 from passerelle_consent.ledger.log.tiles import RightEdge
-from passerelle_consent.ledger.sealing.batch import Unread
+from passerelle_consent.ledger.sealing.batch import SealingFault, Unread
 from passerelle_consent.ledger.sealing.sealer import Sealed, Sealer
 from passerelle_consent.ledger.sealing.sequence import Draft
 from passerelle_schemas.faults import Fault
 
 PIPE_BYTES = 1 << 20
-"""A step's entries are some 9 MB: the longer the pipe, the less one side waits for the other."""
+"""A step's entries are 5 to 9 MB: the longer the pipe, the less one side waits for the other."""
+
+OURS = "PASSERELLE_"
+"""How the variables begin that say where the databases are, with their passwords: not for this process."""
 
 
 class SealingAway(Fault):
@@ -38,17 +46,24 @@ class SealingProcess:
         self.close()
         # A fresh interpreter, and not a fork: this one has threads. -P: no file of the folder we are in is ours.
         command, pipe = [sys.executable, "-P", "-m", __name__], subprocess.PIPE
-        self._process = subprocess.Popen(  # noqa: S603 - ours
-            command, stdin=pipe, stdout=pipe, pipesize=PIPE_BYTES, start_new_session=True
-        )
+        env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        try:
+            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, start_new_session=True)  # noqa: S603
+        except OSError as exc:
+            raise SealingAway(f"the process that seals cannot be started ({exc.strerror})") from None
+        for end in (process.stdin, process.stdout):
+            assert end is not None, "they were asked for"  # noqa: S101
+            with suppress(OSError, AttributeError):  # a system may allow less, or have no such call: a matter of speed
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._process = process
         self._ask("start", edge)
 
-    def unknown(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
+    def take(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
         """As `Sealing`. Raises `SealingAway` besides."""
         if self._trims:
             self._ask("trim")
             self._trims = False
-        unknown: set[bytes] = self._ask("unknown", decisions, subjects)
+        unknown: set[bytes] = self._ask("take", decisions, subjects)
         return unknown
 
     def seal(self, before: Sequence[Draft], after: Sequence[Draft], secrets: Mapping[bytes, bytes]) -> Sealed:
@@ -89,8 +104,10 @@ class SealingProcess:
 
 def main() -> None:
     """Do what the standard input asks for until it ends, and answer each time with the result or a `Fault`."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the integrator's, to which a last step may still come
     settle()
-    sealer, asked, answers = Sealer(os.urandom), sys.stdin.buffer, sys.stdout.buffer
+    sealer, asked, answers = Sealer(os.urandom), sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed is no answer
     try:
         while True:
             what, about = pickle.load(asked)  # noqa: S301 - from the process that started this one
@@ -98,9 +115,12 @@ def main() -> None:
                 answer = getattr(sealer, what)(*about)
             except Fault as fault:
                 answer = fault
+            except Exception as exc:  # noqa: BLE001 - its message and its values may be somebody's: its place is not
+                at = traceback.extract_tb(exc.__traceback__)[-1]
+                answer = SealingFault(f"{type(exc).__name__} at {Path(at.filename).name}:{at.lineno}")
             pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
             answers.flush()
-    except (EOFError, BrokenPipeError):
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError):
         os._exit(0)  # whoever asked is gone: there is nobody to flush for
 
 

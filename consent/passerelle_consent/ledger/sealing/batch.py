@@ -13,6 +13,10 @@ class Unreadable(Fault):
     """A record of the bus's own topics cannot be read. The ledger stops: it must not leave a decision out."""
 
 
+class SealingFault(Fault):
+    """The program that seals is wrong. Trying again would not help."""
+
+
 class Unread(NamedTuple):
     """A record of `decisions`, and where it lies."""
 

@@ -44,17 +44,20 @@ class Sealing(Protocol):
     def start(self, edge: RightEdge) -> None:
         """Begin at this tree, with no key. Before all else, and again when what was sealed was not committed."""
 
-    def unknown(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
+    def take(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
         """Take in what `seal` will put between its drafts, and return those whose keys must be looked up for it.
 
         ``subjects``: those of the drafts. Raises `Unreadable`.
         """
 
     def seal(self, before: Sequence[Draft], after: Sequence[Draft], secrets: Mapping[bytes, bytes]) -> Sealed:
-        """Seal all of it. ``secrets``: the keys that were found. Raises `Invalid` for what no entry can say."""
+        """Seal all of it, once. ``secrets``: the keys that were found. Raises `Invalid` for what no entry can say."""
 
     def trim(self) -> None:
         """Let go of the keys that were used longest ago. All that was sealed but the last is stored by now."""
+
+    def close(self) -> None:
+        """Forget all keys, until `start`."""
 
 
 class Sealer:
@@ -70,16 +73,17 @@ class Sealer:
         """As `Sealing`."""
         self._edge, self._vault, self._read = edge, Vault(random=self._random), []
 
-    def unknown(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
+    def take(self, decisions: Sequence[Unread], subjects: set[bytes]) -> set[bytes]:
         """As `Sealing`."""
         self._read = [*map(_rows, decisions)]
         return self._vault.unknown(subjects.union(*map(decided.subjects_of, self._read)))
 
     def seal(self, before: Sequence[Draft], after: Sequence[Draft], secrets: Mapping[bytes, bytes]) -> Sealed:
         """As `Sealing`."""
+        taken, self._read = self._read, []
         self._vault.open(secrets)
         entries = self._vault.seal(before)
-        for read in self._read:
+        for read in taken:
             entries += decided.seal_decisions(read, self._vault)
         entries += self._vault.seal(after)
         return Sealed(
@@ -93,6 +97,10 @@ class Sealer:
     def trim(self) -> None:
         """As `Sealing`."""
         self._vault.trim()
+
+    def close(self) -> None:
+        """As `Sealing`."""
+        self._vault, self._read = Vault(random=self._random), []
 
 
 def _rows(unread: Unread) -> DecisionRows:

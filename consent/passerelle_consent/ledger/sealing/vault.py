@@ -125,7 +125,7 @@ class Vault:
         return changes
 
     def trim(self) -> None:
-        """Let go of the oldest beyond `KEPT_MAX`. All that `changes` returned must be stored by now."""
+        """Let go of the oldest beyond `KEPT_MAX`. All that `changes` returned is stored by now, or among the newest."""
         for subject in list(islice(self.keys, max(0, len(self.keys) - KEPT_MAX))):
             del self.keys[subject]
 

@@ -107,11 +107,8 @@ def relatives(wards: Sequence[Mapping[str, Any]], labels: Mapping[str, str], now
 
 
 def _each_once(wards: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """Yield one record of each ward: of who decides before who assists, then the one that lasts."""
-    by_worth = sorted(
-        wards, key=lambda ward: (ward["relation"] != "curator", ward["until"] is None, ward["until"] or "")
-    )
-    return {ward["pseudonym"]: ward for ward in by_worth}.values()
+    """Return one record of each ward: the newest, which comes first, and by which the consent service judges too."""
+    return {ward["pseudonym"]: ward for ward in reversed(wards)}.values()
 
 
 def _relative(ward: Mapping[str, Any], labels: Mapping[str, str], now: datetime, say: Say) -> Relative:

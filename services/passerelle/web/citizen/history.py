@@ -56,7 +56,8 @@ async def history(whose: About, asked: Annotated[Asked, Query()]) -> Response:
     visit = whose.visit
     query = asked.query(visit.site.zone)
     answer, relatives = await asyncio.gather(
-        visit.site.consent.read(visit.who, whose.api("disclosures"), limit=PAGE, **query), family.read(visit)
+        visit.site.consent.read(visit.who, whose.api("disclosures"), limit=PAGE, **query),
+        family.read(visit, anew=whose.ward is not None),
     )
     spoken = visit.language.value
     base = "/historique" if whose.ward is None else f"{whose.home}/historique"
