@@ -119,7 +119,15 @@ def test_ended_in_between_it_is_begun_anew(town, sealing, monkeypatch):
     ids = town.decide(count=4)
     with pytest.raises(SealingAway):
         integrator.step()
-    integrator.run(stop_after(integrator, 3))
+    seal, times = sealing.seal, iter(range(2))
+
+    def ended_twice(*about):
+        if next(times, None) is not None:
+            os.kill(sealing._process.pid, signal.SIGKILL)
+        return seal(*about)
+
+    sealing.seal = ended_twice
+    integrator.run(stop_after(integrator, 5))
     assert [Entry.parse(body).ident for body in town.bodies()][-4:] == ids
     assert verify(LogFolder(town.folder), SIGNER.verifier).size == 7
     assert examined(town).outcome is Outcome.VALID
