@@ -39,7 +39,7 @@ class Files:
             os.replace(draft, path)  # noqa: PTH105 - no `Path`, as above
         except FileNotFoundError:
             Path(self.folder, parent).mkdir(parents=True, exist_ok=True)
-            os.replace(draft, path)  # noqa: PTH105
+            os.replace(draft, path)  # noqa: PTH105 - as above
         return parent
 
     def draft(self, name: str, data: bytes) -> str:

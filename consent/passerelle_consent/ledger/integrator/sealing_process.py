@@ -48,11 +48,13 @@ class SealingProcess:
         command, pipe = [sys.executable, "-P", "-m", __name__], subprocess.PIPE
         env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         try:
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, start_new_session=True)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603 - this interpreter and this module, nothing from outside
+                command, stdin=pipe, stdout=pipe, env=env, start_new_session=True
+            )
         except OSError as exc:
             raise SealingAway(f"the process that seals cannot be started ({exc.strerror})") from None
         for end in (process.stdin, process.stdout):
-            assert end is not None, "they were asked for"  # noqa: S101
+            assert end is not None, "they were asked for"  # noqa: S101 - an invariant, for mypy
             with suppress(OSError, AttributeError):  # a system may allow less, or have no such call: a matter of speed
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._process = process
@@ -86,7 +88,8 @@ class SealingProcess:
         process = self._process
         if process is None:
             raise SealingAway("nothing is begun")
-        assert process.stdin is not None and process.stdout is not None, "they were asked for"  # noqa: S101, PT018
+        assert process.stdin is not None, "it was asked for"  # noqa: S101 - an invariant, for mypy
+        assert process.stdout is not None, "it was asked for"  # noqa: S101 - as above
         try:
             pickle.dump((what, about), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()
